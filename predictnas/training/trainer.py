@@ -1,0 +1,268 @@
+"""The trainer: one network, one task, one recipe, real epochs."""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from predictnas.errors import CandidateError, InputError
+from predictnas.training.recipe import Recipe
+from predictnas.training.tasks import Split, Task
+
+__all__ = ["Epoch", "Training", "accuracy", "resolve_device", "seeded", "train"]
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What one epoch of training measured.
+
+    Parameters
+    ----------
+    number
+        Epoch, from 1.
+    train_loss
+        Mean training loss over the epoch's steps, as optimised (smoothed labels included).
+    train_accuracy, valid_accuracy
+        In percent; the training accuracy is that of the steps themselves, while weights move.
+    seconds
+        Wall-clock time of the epoch, validation included.
+    """
+
+    number: int
+    train_loss: float
+    train_accuracy: float
+    valid_accuracy: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Training:
+    """A finished training.
+
+    Parameters
+    ----------
+    epochs
+        Every epoch, in order.
+    test_accuracy
+        In percent, of the final weights.
+    seconds
+        Wall-clock time of the whole training.
+    """
+
+    epochs: tuple[Epoch, ...]
+    test_accuracy: float
+    seconds: float
+
+    @property
+    def valid_accuracy(self) -> float:
+        """Validation accuracy of the last epoch, in percent (not the best one: no look ahead)."""
+        return self.epochs[-1].valid_accuracy
+
+
+def resolve_device(device: str) -> torch.device:
+    """Return the device for ``"auto"`` (a GPU where there is one) or for a torch device name.
+
+    Raises
+    ------
+    InputError
+        If torch does not know or cannot reach the device.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+        torch.empty(0, device=resolved)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise InputError(f"device {device!r} cannot be used ({reason}); try 'auto'") from None
+    return resolved
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run a block under torch's random streams seeded with ``seed``, and restore them after."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+def train(
+    network: nn.Module,
+    task: Task,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    on_epoch: Callable[[Epoch], None] | None = None,
+    time_limit: float = math.inf,
+) -> Training:
+    """Train ``network`` in place and measure it.
+
+    Parameters
+    ----------
+    network
+        Maps images ``(n, channels, height, width)`` to logits ``(n, classes)``; its initial
+        weights are the caller's business (see :func:`seeded`).
+    task
+        The images.
+    recipe
+        How to train. Its ``scale`` is not read: the network is built already.
+    seed
+        Seeds the order of the images, augmentation and dropout.
+    device
+        Where to train; the network stays there.
+    on_epoch
+        Called after every epoch; what it raises ends the training.
+    time_limit
+        Seconds after which the training is given up.
+
+    Raises
+    ------
+    CandidateError
+        If the loss is not finite, memory runs out or the time is up.
+    InputError
+        If the task has fewer training images than one batch.
+    """
+    if len(task.train) < recipe.batch_size:
+        raise InputError(
+            f"recipe: batch_size {recipe.batch_size} exceeds the {len(task.train)} training images "
+            f"of task {task.name}; choose a smaller one"
+        )
+    start = time.monotonic()
+    try:
+        with seeded(seed):
+            network.to(device)
+            splits = [split.to(device) for split in (task.train, task.valid, task.test)]
+            epochs = _run_epochs(network, splits, recipe, seed, start, time_limit, on_epoch)
+            test_accuracy = accuracy(network, splits[2])
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise CandidateError(f"out of memory on {device}") from error
+    return Training(tuple(epochs), test_accuracy, time.monotonic() - start)
+
+
+def accuracy(network: nn.Module, split: Split, batch_size: int = 512) -> float:
+    """Return the accuracy of ``network`` on ``split`` in percent, measured in eval mode.
+
+    The split must be on the network's device; the network's mode is restored.
+    """
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        correct = sum(
+            (network(images).argmax(1) == labels).sum()
+            for images, labels in zip(
+                torch.split(split.images, batch_size),
+                torch.split(split.labels, batch_size),
+                strict=True,
+            )
+        )
+    network.train(training)
+    return 100.0 * float(correct) / len(split)
+
+
+def _run_epochs(
+    network: nn.Module,
+    splits: list[Split],
+    recipe: Recipe,
+    seed: int,
+    start: float,
+    time_limit: float,
+    on_epoch: Callable[[Epoch], None] | None,
+) -> list[Epoch]:
+    train_split, valid_split = splits[:2]
+    steps = len(train_split) // recipe.batch_size
+    optimizer = _optimizer(network, recipe)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: _learning_rate_factor(step, steps, recipe)
+    )
+    # On the CPU, so that a seed gives one order of images on every device.
+    generator = torch.Generator().manual_seed(seed)
+    epochs = []
+    for number in range(1, recipe.epochs + 1):
+        epoch_start = time.monotonic()
+        network.train()
+        loss_sum = torch.zeros((), device=train_split.labels.device)
+        correct = torch.zeros((), device=train_split.labels.device)
+        order = torch.randperm(len(train_split), generator=generator)
+        for batch in torch.split(order.to(train_split.labels.device), recipe.batch_size)[:steps]:
+            labels = train_split.labels[batch]
+            images = _augment(train_split.images[batch], recipe, generator)
+            logits = network(images)
+            loss = functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)
+            optimizer.step()
+            schedule.step()
+            loss_sum += loss.detach()
+            correct += (logits.detach().argmax(1) == labels).sum()
+            if time.monotonic() - start > time_limit:
+                raise CandidateError(f"timed out after {time_limit:g} s in epoch {number}")
+        # One look an epoch: asking after every step would make a GPU wait for it.
+        if not math.isfinite(loss_sum.item()):
+            raise CandidateError(f"diverged: the loss of epoch {number} is not finite")
+        valid_accuracy = accuracy(network, valid_split)
+        epoch = Epoch(
+            number=number,
+            train_loss=loss_sum.item() / steps,
+            train_accuracy=100.0 * correct.item() / (steps * recipe.batch_size),
+            valid_accuracy=valid_accuracy,
+            seconds=time.monotonic() - epoch_start,
+        )
+        epochs.append(epoch)
+        if on_epoch is not None:
+            on_epoch(epoch)
+    return epochs
+
+
+def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    return torch.optim.SGD(
+        [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=recipe.learning_rate,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+    )
+
+
+def _learning_rate_factor(step: int, steps: int, recipe: Recipe) -> float:
+    warmup = recipe.warmup_epochs * steps
+    if step < warmup:
+        return (step + 1) / warmup if warmup >= 1 else 1.0
+    total = max(recipe.epochs * steps - warmup, 1)
+    return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / total, 1.0)))
+
+
+def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+    """Shift every image by its own offset (zeros come in) and mirror half of them."""
+    count, _, height, width = images.shape
+    if recipe.flip:
+        mirrored = torch.rand(count, generator=generator).lt(0.5).to(images.device)
+        images = torch.where(mirrored[:, None, None, None], images.flip(3), images)
+    if recipe.shift:
+        shift = recipe.shift
+        offsets = torch.randint(0, 2 * shift + 1, (2, count), generator=generator).to(images.device)
+        padded = functional.pad(images, (shift, shift, shift, shift))
+        rows = offsets[0][:, None] + torch.arange(height, device=images.device)
+        columns = offsets[1][:, None] + torch.arange(width, device=images.device)
+        which = torch.arange(count, device=images.device)[:, None, None]
+        # Indexing moves the channels last; put them back.
+        images = padded[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return images
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error).lower()
+    return "out of memory" in text or "can't allocate memory" in text
