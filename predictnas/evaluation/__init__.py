@@ -1,0 +1,42 @@
+"""How good scores, predictors and searches are, with intervals."""
+
+from predictnas.evaluation.calibration import Calibration, calibration
+from predictnas.evaluation.correlation import Correlation, correlate
+from predictnas.evaluation.cross_validation import (
+    CrossValidation,
+    ProbabilisticRegressor,
+    cross_validate,
+)
+from predictnas.evaluation.rank_correlation import (
+    kendall_interval,
+    kendall_tau,
+    spearman,
+    spearman_interval,
+)
+from predictnas.evaluation.top_ranks import ndcg, precision_at
+from predictnas.evaluation.trajectories import (
+    MeanInterval,
+    best_so_far,
+    mean_interval,
+    paired_difference,
+)
+
+__all__ = [
+    "Calibration",
+    "Correlation",
+    "CrossValidation",
+    "MeanInterval",
+    "ProbabilisticRegressor",
+    "best_so_far",
+    "calibration",
+    "correlate",
+    "cross_validate",
+    "kendall_interval",
+    "kendall_tau",
+    "mean_interval",
+    "ndcg",
+    "paired_difference",
+    "precision_at",
+    "spearman",
+    "spearman_interval",
+]

@@ -1,0 +1,200 @@
+"""Reading and writing tables of architectures as Parquet and CSV."""
+
+import gzip
+import json
+import secrets
+import zlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from predictnas.errors import InputError
+
+__all__ = ["read_metadata", "read_table", "write_table"]
+
+METADATA_KEY = b"predictnas"
+SUFFIXES = (".parquet", ".csv", ".csv.gz")
+
+
+def read_table(path: str | Path) -> pd.DataFrame:
+    """Read a table with a column ``arch``.
+
+    Parameters
+    ----------
+    path
+        A file ending in ``.parquet``, ``.csv`` or ``.csv.gz``. CSV has a header line and commas.
+        Its column ``arch`` is always text: an architecture spelt ``007`` stays what it is.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, a directory, of another kind, truncated or otherwise damaged, has
+        no rows, or no column ``arch``.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    _check_readable(path)
+    frame = _read_parquet(path) if suffix == ".parquet" else _read_csv(path)
+    if "arch" not in frame.columns:
+        raise InputError(
+            f"{path} has no column 'arch' with the architectures; its columns are: "
+            f"{', '.join(map(str, frame.columns)) or 'none'}"
+        )
+    if frame.empty:
+        raise InputError(f"{path} has no rows; expected at least one architecture")
+    return frame
+
+
+def write_table(frame: pd.DataFrame, path: str | Path, *, metadata: Mapping[str, Any]) -> None:
+    """Write a table, whole or not at all.
+
+    It is written beside its destination and then renamed, so that an interruption leaves the
+    earlier file as it was.
+
+    Parameters
+    ----------
+    frame
+        The rows; their index is not written.
+    path
+        A file ending in ``.parquet``, ``.csv`` or ``.csv.gz``, in an existing directory.
+    metadata
+        What the table is (space, task, split, units, source, …), as values that JSON can hold. It
+        is kept in Parquet files; CSV has no place for it.
+
+    Raises
+    ------
+    InputError
+        When the suffix is unknown, the directory is missing or not writable, or a column holds
+        what the format cannot.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    if path.is_dir():
+        raise InputError(f"cannot write {path}: it is a directory; name a file in it")
+    if not path.parent.is_dir():
+        raise InputError(
+            f"cannot write {path}: {path.parent} is not a directory; create it or choose another"
+        )
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    try:
+        if suffix == ".parquet":
+            _write_parquet(frame, partial, metadata)
+        else:
+            frame.to_csv(partial, index=False, compression="gzip" if suffix != ".csv" else None)
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(
+            f"cannot write {path}: {error.strerror or error}; choose a writable directory"
+        ) from error
+    except pa.ArrowException as error:
+        raise InputError(f"cannot write {path} as Parquet: {_one_line(error)}") from error
+    finally:
+        _remove(partial)
+
+
+def read_metadata(path: str | Path) -> dict[str, Any]:
+    """Return what :func:`write_table` noted about a table; empty when there is nothing.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, a directory, of another kind or damaged.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    _check_readable(path)
+    if suffix != ".parquet":
+        return {}
+    stored = _guarded(path, "Parquet", lambda: pq.read_schema(path)).metadata or {}
+    if METADATA_KEY not in stored:
+        return {}
+    try:
+        metadata = json.loads(stored[METADATA_KEY])
+    except ValueError as error:
+        raise InputError(f"the metadata of {path} is not JSON: {_one_line(error)}") from error
+    if not isinstance(metadata, dict):
+        raise InputError(f"the metadata of {path} should be a JSON object, found {metadata!r}")
+    return metadata
+
+
+def _suffix(path: Path) -> str:
+    for suffix in SUFFIXES:
+        if path.name.lower().endswith(suffix):
+            return suffix
+    raise InputError(f"a table file must end in {', '.join(SUFFIXES)}, found {str(path)!r}")
+
+
+def _check_readable(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path} is a directory; name a table file in it")
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+    if size == 0:
+        raise InputError(f"{path} is empty; expected a table with a column 'arch'")
+
+
+def _guarded(path: Path, kind: str, read: Callable[[], Any]) -> Any:
+    """Read, and turn what damaged files raise into one line."""
+    try:
+        return read()
+    except gzip.BadGzipFile as error:
+        raise InputError(f"{path} is not a gzip file: {_one_line(error)}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: {_one_line(error)}") from error
+    except (
+        pa.ArrowException,
+        pd.errors.ParserError,
+        pd.errors.EmptyDataError,
+        EOFError,
+        zlib.error,
+    ) as error:
+        raise InputError(
+            f"{path} is not a complete {kind} file, perhaps cut off while it was written or "
+            f"copied: {_one_line(error)}"
+        ) from error
+    except OSError as error:
+        # PyArrow also raises OSError for broken pages, without an error number.
+        reason = error.strerror or f"damaged {kind} file ({_one_line(error)})"
+        raise InputError(f"cannot read {path}: {reason}") from error
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    frame: pd.DataFrame = _guarded(path, "Parquet", lambda: pq.read_table(path).to_pandas())
+    return frame
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    # "utf-8-sig" also reads the files that spreadsheets begin with a byte order mark.
+    frame: pd.DataFrame = _guarded(
+        path,
+        "CSV",
+        lambda: pd.read_csv(path, dtype={"arch": str}, encoding="utf-8-sig"),
+    )
+    return frame
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) -> None:
+    noted = json.dumps(dict(metadata), sort_keys=True, allow_nan=False).encode()
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA_KEY: noted})
+    # Through a file of Python's, whose errors say what is wrong in the same words everywhere.
+    with path.open("wb") as stream:
+        pq.write_table(table, stream, compression="zstd")
+
+
+def _remove(partial: Path) -> None:
+    try:
+        partial.unlink(missing_ok=True)
+    except OSError:
+        # Where nothing can be written, there is nothing to remove: the first error tells it.
+        return
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

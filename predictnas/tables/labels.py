@@ -1,0 +1,225 @@
+"""Label tables: architectures of one space with what was measured of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from encoders import ArchGraph
+from predictnas.errors import InputError
+from predictnas.spaces import Archs, Space
+
+__all__ = ["LabelTable", "label_table"]
+
+PROXY_PREFIX = "proxy_"
+
+
+@dataclass(frozen=True, eq=False)
+class LabelTable:
+    """Distinct architectures of one space, each with a label and other numbers.
+
+    Attributes
+    ----------
+    space
+        The space of the architectures.
+    archs
+        Option indices, shape ``(n, len(space.choices))``; no two rows are equal.
+    frame
+        The numeric columns of the table, the target among them, as float64, ``n`` rows.
+    target
+        Name of the column with the labels.
+    """
+
+    space: Space
+    archs: Archs
+    frame: pd.DataFrame
+    target: str
+
+    def __len__(self) -> int:
+        return len(self.archs)
+
+    @property
+    def targets(self) -> NDArray[np.float64]:
+        """The labels, shape ``(n,)``, all finite."""
+        return np.asarray(self.frame[self.target].to_numpy(dtype=np.float64))
+
+    @property
+    def proxy_columns(self) -> list[str]:
+        """Names of the columns that hold proxy scores: those that begin with ``proxy_``."""
+        return [name for name in self.frame.columns if name.startswith(PROXY_PREFIX)]
+
+    @cached_property
+    def graphs(self) -> list[ArchGraph]:
+        """The graph of every architecture; built once."""
+        return self.space.graphs(self.archs)
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """The key of every architecture, equal for isomorphic ones; computed once."""
+        return self.space.keys(self.archs)
+
+    def features(self, *, graph: bool = True, proxies: bool | Sequence[str] = True) -> pd.DataFrame:
+        """Return the inputs of a predictor.
+
+        Parameters
+        ----------
+        graph
+            Whether to include the column ``graph``, of :class:`encoders.ArchGraph`.
+        proxies
+            Whether to include all of `proxy_columns`, or the names of the numeric columns to
+            include.
+
+        Returns
+        -------
+        DataFrame
+            ``n`` rows in the order of `archs`; proxy scores may be missing (NaN).
+
+        Raises
+        ------
+        InputError
+            When nothing is left as input, or a column is not there or is the target.
+        """
+        names = self._feature_names(proxies)
+        if not graph and not names:
+            raise InputError(
+                "a predictor needs inputs, found neither the graph nor any proxy column; "
+                "use the graph or add proxy_* columns to the table"
+            )
+        columns: dict[str, pd.Series] = {}
+        if graph:
+            columns["graph"] = pd.Series(self.graphs, dtype=object)
+        columns.update({name: self.frame[name] for name in names})
+        return pd.DataFrame(columns)
+
+    def _feature_names(self, proxies: bool | Sequence[str]) -> list[str]:
+        if isinstance(proxies, bool):
+            # A proxy may itself be what is predicted; then it is no input.
+            return [name for name in self.proxy_columns if proxies and name != self.target]
+        for name in proxies:
+            if name == self.target:
+                raise InputError(f"{name!r} is the target and cannot be an input too; leave it out")
+            if name not in self.frame.columns:
+                raise _no_column(name, list(self.frame.columns))
+        return list(proxies)
+
+
+def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
+    """Check a table and read its architectures.
+
+    Rows that repeat an architecture with the same label are dropped but for the first. Messages
+    count rows from 1, without a header line.
+
+    Parameters
+    ----------
+    frame
+        A column ``arch`` in the space's native text and numeric columns; other columns are left
+        out of the result.
+    space
+        The space that the architectures belong to.
+    target
+        Name of the numeric column with the labels.
+
+    Raises
+    ------
+    InputError
+        When there is no column ``arch`` or no rows, the target is not a numeric column, a label is
+        missing or infinite, an architecture is not of this space, or one architecture has two
+        labels.
+    """
+    if "arch" not in frame.columns:
+        raise InputError(
+            "a label table needs a column 'arch' with the architectures, found: "
+            f"{', '.join(map(str, frame.columns)) or 'no columns'}"
+        )
+    if frame.empty:
+        raise InputError("a label table needs at least one row, found none")
+    numbers = _numeric(frame)
+    if target not in numbers.columns:
+        raise _no_column(target, list(numbers.columns))
+    targets = numbers[target].to_numpy(dtype=np.float64)
+    unusable = np.flatnonzero(~np.isfinite(targets))
+    if unusable.size:
+        raise InputError(
+            f"labels must be finite numbers, found {unusable.size} NaN or infinite among "
+            f"{len(targets)} in {target!r}, the first in row {unusable[0] + 1}; remove those rows"
+        )
+    archs = _parse(frame["arch"], space)
+    first = _first_rows(frame["arch"], archs, targets, target)
+    return LabelTable(space, archs[first], numbers.iloc[first].reset_index(drop=True), target)
+
+
+def _numeric(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the columns that hold real numbers, as float64."""
+    columns = {
+        str(name): np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+        for name, column in frame.items()
+        if pd.api.types.is_numeric_dtype(column.dtype)
+        and not pd.api.types.is_bool_dtype(column.dtype)
+        and not pd.api.types.is_complex_dtype(column.dtype)
+    }
+    return pd.DataFrame(columns)
+
+
+def _no_column(name: str, numeric: Sequence[str]) -> InputError:
+    return InputError(
+        f"the table has no numeric column {name!r}; its numeric columns are: "
+        f"{', '.join(numeric) or 'none'}"
+    )
+
+
+def _parse(texts: pd.Series, space: Space) -> Archs:
+    """Read all architectures, or say which rows are not of the space."""
+    values = texts.tolist()
+    for number, text in enumerate(values, start=1):
+        if not isinstance(text, str):
+            raise InputError(f"row {number}: expected the text of an architecture, found {text!r}")
+    try:
+        archs = space.parse_all(values)
+    except InputError:
+        raise _unreadable(values, space) from None
+    invalid = np.flatnonzero(~space.is_valid(archs))
+    if invalid.size:
+        raise InputError(
+            f"row {invalid[0] + 1}: {values[invalid[0]]!r} is not a valid architecture of "
+            f"{space.name}; {invalid.size} of {len(values)} rows are not"
+        )
+    return archs
+
+
+def _unreadable(texts: list[str], space: Space) -> InputError:
+    failures: list[tuple[int, InputError]] = []
+    for number, text in enumerate(texts, start=1):
+        try:
+            space.parse(text)
+        except InputError as error:
+            failures.append((number, error))
+    number, reason = failures[0]
+    count = f"{len(failures)} of {len(texts)} rows"
+    if 2 * len(failures) > len(texts):
+        return InputError(
+            f"{count} are not architectures of {space.name}: the table seems to hold those of "
+            f"another space; row {number}: {reason}"
+        )
+    return InputError(
+        f"row {number}: {reason}; {count} cannot be read as architectures of {space.name}"
+    )
+
+
+def _first_rows(
+    texts: pd.Series, archs: Archs, targets: NDArray[np.float64], target: str
+) -> NDArray[np.int64]:
+    """Return the row where each distinct architecture stands first, in the order of the table."""
+    _, first, inverse = np.unique(archs, axis=0, return_index=True, return_inverse=True)
+    origin = first[inverse.reshape(-1)]
+    disagreeing = np.flatnonzero(targets != targets[origin])
+    if disagreeing.size:
+        row, other = int(disagreeing[0]), int(origin[disagreeing[0]])
+        raise InputError(
+            f"rows {other + 1} and {row + 1} give {texts.iloc[row]!r} different labels in "
+            f"{target!r}, {targets[other]:g} and {targets[row]:g}; {disagreeing.size} rows repeat "
+            "an architecture with another label: keep one of each or their mean"
+        )
+    return np.sort(first).astype(np.int64)

@@ -1,0 +1,187 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from predictnas.errors import InputError
+from predictnas.spaces import SPACES, get_space
+from predictnas.spaces.nasbench201 import NasBench201
+from predictnas.tables import label_table, read_table
+
+TABLE = Path(__file__).parents[3].parent / "shared" / "data" / "nasbench201_cifar10.parquet"
+OTHER_SPACE = "64-41414-0_30_121"
+
+
+def table_of(space, n=12):
+    rng = np.random.default_rng(0)
+    archs = rng.permutation(np.unique(space.sample(4 * n, rng), axis=0))[:n]
+    return archs, pd.DataFrame(
+        {
+            "arch": space.format_all(archs),
+            "valid_accuracy": rng.uniform(10, 90, n),
+            "epochs": np.arange(n),
+            "proxy_snip": np.where(np.arange(n) == 2, np.nan, rng.normal(size=n)),
+            "proxy_params": rng.integers(1, 9, n),
+            "status_snip": ["ok"] * n,
+            "finished": [True] * n,
+        }
+    )
+
+
+@pytest.fixture
+def space():
+    return get_space("nasbench201")
+
+
+@pytest.fixture
+def frame(space):
+    return table_of(space)[1]
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_tables_of_every_space_are_read(name):
+    space = get_space(name)
+    archs, frame = table_of(space)
+    table = label_table(frame, space, "valid_accuracy")
+    np.testing.assert_array_equal(table.archs, archs)
+    assert table.archs.dtype == np.int64
+    assert len(table) == len(archs)
+    assert table.graphs == space.graphs(archs)
+    assert table.keys == space.keys(archs)
+
+
+def test_numeric_columns_are_kept_as_floats(frame, space):
+    table = label_table(frame, space, "valid_accuracy")
+    assert table.frame.columns.tolist() == [
+        "valid_accuracy",
+        "epochs",
+        "proxy_snip",
+        "proxy_params",
+    ]
+    assert (table.frame.dtypes == np.float64).all()
+    np.testing.assert_array_equal(table.targets, frame["valid_accuracy"])
+    np.testing.assert_array_equal(table.frame["proxy_snip"], frame["proxy_snip"])
+    assert table.proxy_columns == ["proxy_snip", "proxy_params"]
+
+
+def test_pandas_missing_values_become_nan(frame, space):
+    frame["proxy_params"] = frame["proxy_params"].astype("Int64").mask(frame["epochs"] == 1)
+    table = label_table(frame, space, "valid_accuracy")
+    assert np.flatnonzero(np.isnan(table.frame["proxy_params"])).tolist() == [1]
+
+
+def test_features_are_the_graph_and_the_proxies(frame, space):
+    table = label_table(frame, space, "valid_accuracy")
+    features = table.features()
+    assert features.columns.tolist() == ["graph", "proxy_snip", "proxy_params"]
+    assert features["graph"].tolist() == table.graphs
+    assert features["graph"][3] is table.features()["graph"][3]
+    np.testing.assert_array_equal(features["proxy_params"], frame["proxy_params"])
+    assert table.features(proxies=False).columns.tolist() == ["graph"]
+    assert table.features(graph=False).columns.tolist() == ["proxy_snip", "proxy_params"]
+    chosen = table.features(proxies=["epochs", "proxy_snip"])
+    assert chosen.columns.tolist() == ["graph", "epochs", "proxy_snip"]
+
+
+def test_the_target_is_never_a_feature(frame, space):
+    table = label_table(frame, space, "proxy_params")
+    assert table.features().columns.tolist() == ["graph", "proxy_snip"]
+    with pytest.raises(InputError, match="'proxy_params' is the target"):
+        table.features(proxies=["proxy_params"])
+
+
+def test_features_that_are_not_there_are_refused(frame, space):
+    table = label_table(frame, space, "valid_accuracy")
+    with pytest.raises(
+        InputError, match=r"no numeric column 'proxy_zen'.*proxy_snip, proxy_params"
+    ):
+        table.features(proxies=["proxy_zen"])
+    bare = label_table(frame[["arch", "valid_accuracy"]], space, "valid_accuracy")
+    with pytest.raises(InputError, match="neither the graph nor any proxy column"):
+        bare.features(graph=False)
+
+
+def test_repeated_rows_that_agree_are_dropped(frame, space):
+    repeated = pd.concat([frame.iloc[[0, 0, 1, 0]], frame, frame.iloc[[7, 2]]])
+    table = label_table(repeated, space, "valid_accuracy")
+    expected = label_table(frame, space, "valid_accuracy")
+    np.testing.assert_array_equal(table.archs, expected.archs)
+    pd.testing.assert_frame_equal(table.frame, expected.frame)
+    pd.testing.assert_frame_equal(table.features(), expected.features())
+
+
+def test_repeated_rows_that_disagree_are_named(frame, space):
+    repeated = pd.concat([frame, frame.iloc[[7, 2]]], ignore_index=True)
+    repeated.loc[13, "valid_accuracy"] = 12.5
+    text = frame["arch"][2].replace("|", r"\|").replace("+", r"\+")
+    with pytest.raises(InputError, match=f"rows 3 and 14 give '{text}' different labels.*and 12.5"):
+        label_table(repeated, space, "valid_accuracy")
+
+
+def test_labels_must_be_finite(frame, space):
+    frame.loc[[4, 6, 9], "valid_accuracy"] = np.nan, np.inf, np.nan
+    with pytest.raises(InputError, match=r"found 3 NaN or infinite among 12 .* first in row 5"):
+        label_table(frame, space, "valid_accuracy")
+
+
+@pytest.mark.parametrize("target", ["test_accuracy", "status_snip", "finished"])
+def test_target_must_be_a_numeric_column(frame, space, target):
+    numeric = "valid_accuracy, epochs, proxy_snip, proxy_params"
+    with pytest.raises(InputError, match=f"no numeric column '{target}'.*columns are: {numeric}"):
+        label_table(frame, space, target)
+
+
+def test_tables_need_architectures_and_rows(frame, space):
+    with pytest.raises(InputError, match=r"needs a column 'arch'.*found: valid_accuracy, epochs"):
+        label_table(frame.drop(columns="arch"), space, "valid_accuracy")
+    with pytest.raises(InputError, match="at least one row, found none"):
+        label_table(frame.iloc[:0], space, "valid_accuracy")
+
+
+def test_one_malformed_architecture_is_named_with_its_position(frame, space):
+    frame.loc[5, "arch"] = frame["arch"][5].replace("~", "-", 1)
+    with pytest.raises(InputError, match=r"row 6: expected .* at character 2, .*; 1 of 12 rows"):
+        label_table(frame, space, "valid_accuracy")
+
+
+def test_missing_architectures_are_named(frame, space):
+    frame["arch"] = frame["arch"].astype(object)
+    frame.loc[3, "arch"] = None
+    with pytest.raises(InputError, match="row 4: expected the text of an architecture, found None"):
+        label_table(frame, space, "valid_accuracy")
+
+
+@pytest.mark.parametrize("good", [0, 5])
+def test_architectures_of_another_space_are_recognised(frame, space, good):
+    frame.loc[good:, "arch"] = OTHER_SPACE
+    message = rf"{12 - good} of 12 rows are not .* of nasbench201.*another space; row {good + 1}: "
+    with pytest.raises(InputError, match=message) as error:
+        label_table(frame, space, "valid_accuracy")
+    assert "\n" not in str(error.value)
+
+
+class WithoutZeros(NasBench201):
+    """Combinations with the first option are not architectures here."""
+
+    def is_valid(self, archs):
+        return (self._rows(archs) > 0).all(axis=1)
+
+
+def test_architectures_that_parse_but_are_not_valid_are_refused(frame):
+    zeros = (label_table(frame, get_space("nasbench201"), "valid_accuracy").archs == 0).any(axis=1)
+    first, count = np.flatnonzero(zeros)[0] + 1, zeros.sum()
+    assert 0 < count < 12
+    with pytest.raises(InputError, match=f"row {first}: .* not a valid .*; {count} of 12 rows"):
+        label_table(frame, WithoutZeros(), "valid_accuracy")
+
+
+@pytest.mark.skipif(not TABLE.exists(), reason="the development tables are not here")
+def test_nasbench201_table(space):
+    table = label_table(read_table(TABLE), space, "valid_accuracy")
+    assert len(table) == 15_625
+    assert len(set(table.keys)) == 6_466
+    best = table.frame.loc[table.targets.argmax()]
+    assert best["index"] == 6111
+    assert best["valid_accuracy"] == pytest.approx(91.6067, abs=5e-5)
+    assert len(table.proxy_columns) == 13
