@@ -1,0 +1,120 @@
+"""The path encoding: which sequences of operations lead from input to output."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from encoders.arch_graph import ArchGraph
+from encoders.base import Encoder
+from encoders.errors import EncodingError
+
+__all__ = ["PathEncoder"]
+
+MAX_FEATURES = 1_000_000
+
+
+class PathEncoder(Encoder):
+    r"""Presence of every sequence of operations on a path from input to output.
+
+    With `k` operations and paths of at most `L` operations there are
+    :math:`d = \sum_{i=0}^{L} k^i` columns, ordered by length and then by operation; the first is
+    the empty path, a direct edge from input to output. An entry is 1 if at least one path spells
+    its sequence, else 0, so isomorphic graphs have equal rows. Longer paths are left out, which is
+    the truncated path encoding of the paper.
+
+    Parameters
+    ----------
+    operations
+        The operations that nodes may carry; None takes those of the graphs seen in `fit`. Zero and
+        identity drop out of canonical forms and need not be given.
+    max_length
+        The number `L` of operations on the longest path encoded; None takes the longest path of
+        the graphs seen in `fit`.
+    canonical
+        Whether to encode canonical forms; otherwise a path through a zero or an identity is a path
+        like any other.
+
+    Attributes
+    ----------
+    operations_ : tuple of str
+        The operations that nodes may carry.
+    max_length_ : int
+        The number of operations on the longest path encoded.
+
+    References
+    ----------
+    C. White, W. Neiswanger, Y. Savani. BANANAS: Bayesian optimization with neural architectures
+    for neural architecture search. AAAI 2021 (arXiv:1910.11858).
+
+    Examples
+    --------
+    >>> graph = ArchGraph(("input", "conv", "output"), ((0, 1), (1, 2), (0, 2)))
+    >>> encoder = PathEncoder(operations=["conv", "pool"], max_length=1).fit([graph])
+    >>> encoder.get_feature_names_out().tolist()
+    ['input>output', 'input>conv>output', 'input>pool>output']
+    >>> encoder.transform([graph])
+    array([[1., 1., 0.]])
+    """
+
+    def __init__(
+        self,
+        operations: Sequence[str] | None = None,
+        max_length: int | None = None,
+        canonical: bool = True,
+    ) -> None:
+        self.operations = operations
+        self.max_length = max_length
+        self.canonical = canonical
+
+    def _fit_layout(self, graphs: list[ArchGraph]) -> None:
+        length = self.max_length
+        if length is None:
+            length = max(0, *(graph.depth() - 1 for graph in graphs))
+        if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
+            raise EncodingError(
+                f"expected max_length as a whole number of at least 0, found {length!r}; "
+                "count the operations between input and output"
+            )
+        self.max_length_ = int(length)
+        if self._num_features() > MAX_FEATURES:
+            raise EncodingError(
+                f"expected at most {MAX_FEATURES:,} paths, found {len(self.operations_)} operations"
+                f" on paths of up to {length}; give a smaller max_length to the encoder"
+            )
+
+    def _num_features(self) -> int:
+        total, longest = 1, 1
+        for _ in range(self.max_length_):
+            longest *= len(self.operations_)
+            total += longest
+            if total > MAX_FEATURES or longest == 0:
+                break
+        return total
+
+    def _encode(self, graph: ArchGraph, row: NDArray[np.float64]) -> None:
+        # A sequence is a number in bijective base k: digits 1 to k, nothing for the empty one.
+        # Numbers are then in order of length and operation: they are the columns.
+        base = len(self.operations_)
+        digit = {operation: index + 1 for index, operation in enumerate(self.operations_)}
+        first, *inner, last = graph.topological_order()
+        columns: dict[int, set[int]] = {first: {0}}
+        for node in inner:
+            operation = digit[graph.operations[node]]
+            numbers = {
+                number * base + operation
+                for source in graph.predecessors[node]
+                for number in columns[source]
+            }
+            columns[node] = {number for number in numbers if number < len(row)}
+        for source in graph.predecessors[last]:
+            row[list(columns[source])] = 1
+
+    def _feature_names(self) -> list[str]:
+        names = [""]
+        start = 0
+        for _ in range(self.max_length_):
+            longer = [f"{p}{op}>" for p in names[start:] for op in self.operations_]
+            start = len(names)
+            names.extend(longer)
+        return [f"input>{name}output" for name in names]
