@@ -130,7 +130,7 @@ def canonical_order(operations: Sequence[str], edges: Sequence[tuple[int, int]])
     """
     predecessors: list[list[int]] = [[] for _ in operations]
     successors: list[list[int]] = [[] for _ in operations]
-    for source, target in sorted(edges):
+    for source, target in edges:
         predecessors[target].append(source)
         successors[source].append(target)
     wiring = _Wiring(edges, predecessors, successors)

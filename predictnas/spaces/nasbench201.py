@@ -173,6 +173,9 @@ class NasBench201(Space):
                 *lines,
                 "    )",
                 "",
+                "",
+                '__all__ += ["build_network"]',
+                "",
             ]
         )
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import networkx as nx
 import pytest
@@ -203,6 +204,15 @@ def test_graphs_that_colours_alone_cannot_tell_apart_have_different_keys():
     permutation = (9, 4, 11, 0, 2, 13, 7, 1, 5, 12, 3, 10, 8, 6)
     assert one.relabelled(permutation).key() == one.key()
     assert two.relabelled(permutation).key() == two.key()
+
+
+def test_nodes_of_one_colour_that_are_not_equivalent_are_all_tried():
+    """A node on the long cycle looks like one on a short cycle; which is first must not matter."""
+    graph = layered((12, 6, 6))
+    random = Random(0)
+    for _ in range(10):
+        permutation = random.sample(range(graph.num_nodes), graph.num_nodes)
+        assert graph.relabelled(permutation).canonical() == graph.canonical()
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])

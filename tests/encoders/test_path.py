@@ -46,6 +46,9 @@ def test_longer_paths_are_left_out():
     encoder = PathEncoder(operations=("a", "b"), max_length=1)
     assert present(encoder, GRAPH) == ["input>output", "input>b>output"]
     assert len(encoder.get_feature_names_out()) == 3
+    # The first sequence that is too long is the one whose number is that of the columns.
+    chain = ArchGraph(("input", "a", "a", "output"), ((0, 1), (1, 2), (2, 3)))
+    assert present(encoder, chain) == []
 
 
 def test_without_a_path_the_row_is_zero():

@@ -270,6 +270,7 @@ def test_the_source_alone_builds_a_network_that_computes_the_same(space, scale, 
         }
         namespace = {"__name__": "exported"}
         exec(compile(source, "exported.py", "exec"), namespace)
+        assert "build_network" in namespace["__all__"]
         exported = namespace["build_network"]().eval()
         assert {k: v.shape for k, v in exported.state_dict().items()} == {
             k: v.shape for k, v in network.state_dict().items()
