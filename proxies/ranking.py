@@ -1,0 +1,96 @@
+"""Ranking a pool of networks by several proxies at once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import proxies
+from proxies.errors import ProxyError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["DEFAULT_RANKING", "rank_aggregate"]
+
+# One proxy for each of three properties that have to come together, as in AZ-NAS: how much a
+# network computes, how differently its gradients treat different inputs (trainability), and how
+# finely its units divide the input space (expressivity). flops and jacob_cov aggregate well on
+# NAS-Bench-201 (Kendall 0.715), but jacob_cov misleads on NAS-Bench-101, where flops holds;
+# naswot is there so that neither decides alone.
+DEFAULT_RANKING: tuple[str, ...] = ("flops", "jacob_cov", "naswot")
+
+
+def rank_aggregate(
+    table: Mapping[str, ArrayLike], directions: Mapping[str, int] | None = None
+) -> NDArray[np.float64]:
+    """Return for every network of a pool the non-linear rank aggregate Σ log(rank / N).
+
+    The best of N networks has rank N, equal values share their mean rank, and networks without a
+    value (nan) share the lowest ranks. Higher is better, 0 the best possible: a network has to be
+    good by every proxy, for one low rank costs more than several high ones bring.
+
+    Parameters
+    ----------
+    table
+        Proxy name → values of the N networks; a mapping of arrays or a data frame.
+    directions
+        Proxy name → +1 if higher is better, −1 if lower is; the names say which columns count.
+        All columns with the directions of :data:`~proxies.PROXIES` if not given.
+
+    Returns
+    -------
+    numpy.ndarray
+        The aggregate, shape ``(N,)``, float64.
+
+    Raises
+    ------
+    ProxyError
+        If there is no column, a column is missing, columns differ in length, or a direction is
+        not +1 or −1.
+
+    References
+    ----------
+    J. Lee, B. Ham: AZ-NAS: assembling zero-cost proxies for network architecture search. 2024.
+    arXiv:2403.19232
+
+    Examples
+    --------
+    >>> from proxies import rank_aggregate
+    >>> rank_aggregate({"flops": [1.0, 2.0], "naswot": [3.0, 7.0]}).round(3)
+    array([-1.386,  0.   ])
+    """
+    if directions is None:
+        directions = {str(name): proxies.get_proxy(str(name)).direction for name in table}
+    if not directions:
+        raise ProxyError("expected at least one proxy to rank by, found none")
+    total: Any = 0.0
+    length = None
+    for name, direction in directions.items():
+        if direction not in (-1, 1):
+            raise ProxyError(f"expected a direction of +1 or -1 for {name!r}, found {direction!r}")
+        if name not in table:
+            raise ProxyError(f"expected a column {name!r}; found: {', '.join(map(str, table))}")
+        values = np.asarray(table[name], dtype=np.float64)
+        length = len(values) if length is None and values.ndim == 1 else length
+        if values.shape != (length,):
+            raise ProxyError(
+                f"expected one value a network in {name!r}, found shape {values.shape}"
+                + (f" beside columns of length {length}" if length is not None else "")
+            )
+        total = total + np.log(_mean_ranks(direction * values) / max(len(values), 1))
+    return np.asarray(total, dtype=np.float64)
+
+
+def _mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return ranks from 1 (lowest; nan below everything), equal values sharing their mean rank."""
+    # unique() sorts nan last; as the lowest value it needs a number below -inf: its own code.
+    known = np.unique(values[~np.isnan(values)])
+    codes = np.where(np.isnan(values), 0, np.searchsorted(known, values) + 1)
+    counts = np.bincount(codes, minlength=len(known) + 1)
+    last = np.cumsum(counts)
+    ranks: NDArray[np.float64] = (last - (counts - 1) / 2)[codes]
+    return ranks

@@ -1,0 +1,173 @@
+"""What is scored: one module and one batch, on one device."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from proxies.errors import ProxyError, UndefinedProxyError
+from proxies.isolation import lent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+__all__ = ["Subject", "subject_of"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One module and one batch, prepared for measuring; made by :func:`subject_of`.
+
+    Parameters
+    ----------
+    model
+        The network, which no measurement changes.
+    inputs
+        What its forward takes, each of shape ``(B, ...)``, on `device`; floating-point inputs in
+        the model's type.
+    labels
+        Labels of shape ``(B, ...)`` on `device`, or None.
+    loss
+        Mean loss over a batch, a function of output and labels; cross-entropy if None.
+    seed
+        Seed of whatever a measurement draws.
+    device
+        Where measurements run.
+    micro_batch
+        Samples to take at a time, if fewer than B.
+    """
+
+    model: nn.Module
+    inputs: tuple[torch.Tensor, ...]
+    labels: torch.Tensor | None
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None
+    seed: int
+    device: torch.device
+    micro_batch: int | None
+
+    @property
+    def batch_size(self) -> int:
+        """The number of samples B."""
+        return self.inputs[0].shape[0]
+
+    def lent(
+        self, *, training: bool, dtype: torch.dtype | None = None, absolute: bool = False
+    ) -> AbstractContextManager[dict[str, nn.Parameter]]:
+        """Lend the model for a measurement; see :func:`proxies.isolation.lent`."""
+        return lent(
+            self.model, self.device, self.seed, training=training, dtype=dtype, absolute=absolute
+        )
+
+    def forward(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
+        """Return the model's output for `inputs`, which it may change in place.
+
+        Raises
+        ------
+        UndefinedProxyError
+            If the output is not one floating-point tensor.
+        """
+        output: Any = self.model(*inputs)
+        if not isinstance(output, torch.Tensor):
+            raise UndefinedProxyError(
+                f"expected one tensor from the model, found {type(output).__name__}; "
+                "wrap the model so that its forward returns the tensor to score"
+            )
+        if not output.is_floating_point():
+            raise UndefinedProxyError(
+                f"expected a floating-point output from the model, found {output.dtype}"
+            )
+        return output
+
+    def fingerprint(self) -> str:
+        """Return 16 hexadecimal digits that identify the batch (its values, types and shapes)."""
+        digest = hashlib.sha256()
+        for tensor in (*self.inputs, *(() if self.labels is None else (self.labels,))):
+            digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+
+
+def subject_of(
+    model: nn.Module,
+    batch: tuple[torch.Tensor | tuple[torch.Tensor, ...], torch.Tensor | None],
+    *,
+    seed: int = 0,
+    device: str | torch.device = "auto",
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
+    micro_batch: int | None = None,
+) -> Subject:
+    """Check the arguments of a scoring and move the batch to the device.
+
+    Parameters
+    ----------
+    model, batch, seed, device, loss, micro_batch
+        See :func:`proxies.score`.
+
+    Raises
+    ------
+    ProxyError
+        If an argument cannot be used.
+    """
+    if not isinstance(model, nn.Module):
+        raise ProxyError(f"expected a torch.nn.Module to score, found {type(model).__name__}")
+    if micro_batch is not None and micro_batch < 1:
+        raise ProxyError(f"expected micro_batch to be at least 1, found {micro_batch}")
+    if not 0 <= seed < 2**63:
+        raise ProxyError(f"expected a seed from 0 to 2**63 - 1, found {seed}")
+    # Compiled code would not be seen by the passes; what it was compiled from computes the same.
+    model = getattr(model, "_orig_mod", model)
+    inputs, labels = _checked(batch)
+    place = _device(model, device)
+    kinds = [p.dtype for p in model.parameters() if p.is_floating_point()]
+    prepared = [
+        tensor.detach().to(place, kinds[0] if kinds and tensor.is_floating_point() else None)
+        for tensor in inputs
+    ]
+    return Subject(
+        model=model,
+        inputs=tuple(prepared),
+        labels=None if labels is None else labels.detach().to(place),
+        loss=loss,
+        seed=seed,
+        device=place,
+        micro_batch=micro_batch,
+    )
+
+
+def _checked(batch: Any) -> tuple[tuple[torch.Tensor, ...], torch.Tensor | None]:
+    if not isinstance(batch, tuple | list) or len(batch) != 2:
+        raise ProxyError(f"expected a batch (x, y), found {type(batch).__name__}")
+    x, y = batch
+    inputs = tuple(x) if isinstance(x, tuple | list) else (x,)
+    for tensor in (*inputs, *(() if y is None else (y,))):
+        if not isinstance(tensor, torch.Tensor):
+            raise ProxyError(f"expected tensors in the batch, found {type(tensor).__name__}")
+    sizes = {
+        len(tensor) if tensor.ndim else 0 for tensor in (*inputs, *(() if y is None else (y,)))
+    }
+    if len(sizes) != 1 or sizes == {0}:
+        raise ProxyError(
+            "expected x and y with the same number of samples, at least one, "
+            f"found {' and '.join(map(str, sorted(sizes)))}"
+        )
+    return inputs, y
+
+
+def _device(model: nn.Module, device: str | torch.device) -> torch.device:
+    """Return the device asked for; "auto" is the model's own accelerator, else CUDA, else CPU."""
+    if device == "auto":
+        own = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+        if own.type not in ("cpu", "meta"):
+            return own
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)
+    except RuntimeError as error:
+        raise ProxyError(
+            f"expected a device such as auto, cpu or cuda:0, found {device!r}"
+        ) from error
