@@ -62,6 +62,8 @@ class TrainingObjective:
         ``"auto"``, ``"cpu"``, ``"cuda"``, …
     time_limit
         Seconds a candidate may train.
+    origin
+        What proposes the candidates, noted on trials whose sampler did not note it.
     on_epoch
         Called with the trial and the epoch, for progress displays.
 
@@ -82,6 +84,7 @@ class TrainingObjective:
         seed: int = 0,
         device: str = "auto",
         time_limit: float = math.inf,
+        origin: str | None = None,
         on_epoch: Callable[[optuna.Trial, Epoch], None] | None = None,
     ) -> None:
         self.space = space
@@ -90,6 +93,7 @@ class TrainingObjective:
         self.seed = seed
         self.device = resolve_device(device)
         self.time_limit = time_limit
+        self.origin = origin
         self.on_epoch = on_epoch
 
     def __call__(self, trial: optuna.Trial) -> float:
@@ -98,6 +102,8 @@ class TrainingObjective:
         key = self.space.key(arch)
         trial.set_user_attr("arch", self.space.format(arch))
         trial.set_user_attr("key", key)
+        if self.origin is not None and "origin" not in trial.user_attrs:
+            trial.set_user_attr("origin", self.origin)
         twin = self._labelled(trial.study, key)
         if twin is not None:
             return _copy_label(trial, twin)

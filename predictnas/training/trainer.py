@@ -136,7 +136,8 @@ def train(
     start = time.monotonic()
     try:
         with seeded(seed):
-            network.to(device)
+            # Channels last: pooling twice as fast on CPUs, convolutions somewhat, on GPUs too.
+            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
             splits = [split.to(device) for split in (task.train, task.valid, task.test)]
             epochs = _run_epochs(network, splits, recipe, seed, start, time_limit, on_epoch)
             test_accuracy = accuracy(network, splits[2])

@@ -1,0 +1,5 @@
+"""``python -m predictnas``: the command line."""
+
+from predictnas.cli import main
+
+main()

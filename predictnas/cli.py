@@ -1,0 +1,336 @@
+"""The command line: parsing and dispatch."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from predictnas import __version__
+
+app = typer.Typer(
+    help="Neural architecture search with predictors, zero-cost proxies and real training.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEFAULT_STUDY = "sqlite:///predictnas.db"
+
+SpaceName = Annotated[str, typer.Option("--space", help="Search space; see `predictnas spaces`.")]
+TaskName = Annotated[str, typer.Option("--task", help="digits, or the path of an .npz file.")]
+StudyUrl = Annotated[
+    str, typer.Option("--study", help="Where the labels are: URL of an Optuna storage, #NAME.")
+]
+Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials the study shall hold.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
+Threads = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, help="CPU threads; one for small images by default."),
+]
+JsonFile = Annotated[Path | None, typer.Option("--json", help="Write the result as JSON.")]
+ArchSource = Annotated[
+    str | None,
+    typer.Option("--archs", help="Architectures: a file, one a line; a table; or a study's URL."),
+]
+Sample = Annotated[int | None, typer.Option("--sample", help="Draw so many at random.")]
+Everything = Annotated[bool, typer.Option("--all", help="Take the whole space.")]
+Proxies = Annotated[
+    str | None, typer.Option("--proxies", help="Names of proxies, separated by commas.")
+]
+BatchSize = Annotated[int, typer.Option("--proxy-batch", min=2, help="Images a proxy sees.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Recipe: epochs of training.")]
+RecipeFile = Annotated[
+    Path | None, typer.Option("--recipe", help="JSON file with entries of the recipe.")
+]
+Scale = Annotated[
+    str | None, typer.Option("--scale", help="Recipe: network size, e.g. channels=16,cells=5.")
+]
+Timeout = Annotated[
+    float | None, typer.Option("--time-limit", help="Seconds a candidate may train.")
+]
+
+
+@app.command()
+def spaces(
+    name: Annotated[str | None, typer.Argument(help="A space to show.")] = None,
+    json: JsonFile = None,
+) -> None:
+    """List search spaces, or show one: choices, size, an example."""
+    from predictnas.display import show_space, show_spaces
+    from predictnas.spaces import SPACES, get_space
+
+    if name is None:
+        show_spaces([get_space(each) for each in SPACES], json)
+    else:
+        show_space(get_space(name), json)
+
+
+@app.command()
+def label(
+    space: SpaceName,
+    task: TaskName = "digits",
+    trials: Annotated[
+        int | None, typer.Option("--trials", min=1, help="Labels the study shall hold.")
+    ] = None,
+    archs: ArchSource = None,
+    study: StudyUrl = DEFAULT_STUDY,
+    seed: Seed = 0,
+    epochs: Epochs = None,
+    scale: Scale = None,
+    recipe: RecipeFile = None,
+    time_limit: Timeout = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: JsonFile = None,
+) -> None:
+    """Train random or given architectures into a study; run again to go on."""
+    from predictnas import running
+
+    run = running.Run.load(space, task, recipe, epochs, scale, study, seed, device, threads)
+    run.label(trials, archs, time_limit=time_limit, json=json)
+
+
+@app.command()
+def search(
+    space: SpaceName,
+    task: TaskName = "digits",
+    trials: Trials = 60,
+    searcher: Annotated[
+        str, typer.Option("--searcher", help="bananas, random or tpe.")
+    ] = "bananas",
+    predictor: Annotated[
+        str | None, typer.Option("--predictor", help="bananas: the surrogate; gp by default.")
+    ] = None,
+    acquisition: Annotated[
+        str | None, typer.Option("--acquisition", help="bananas: ei (default) or ts.")
+    ] = None,
+    proxies: Annotated[
+        str | None,
+        typer.Option("--proxies", help="bananas: proxies, separated by commas, or none."),
+    ] = None,
+    warm_start: Annotated[
+        int | None,
+        typer.Option("--warm-start", min=1, help="bananas: trials before the surrogate."),
+    ] = None,
+    study: StudyUrl = DEFAULT_STUDY,
+    seed: Seed = 0,
+    epochs: Epochs = None,
+    scale: Scale = None,
+    recipe: RecipeFile = None,
+    time_limit: Timeout = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: JsonFile = None,
+) -> None:
+    """Search, training candidates for real; run again to go on."""
+    from predictnas import running
+
+    run = running.Run.load(space, task, recipe, epochs, scale, study, seed, device, threads)
+    options = running.searcher_options(searcher, predictor, acquisition, proxies, warm_start)
+    run.search(trials, searcher, options, time_limit=time_limit, json=json)
+
+
+@app.command()
+def fit(
+    space: SpaceName,
+    labels: Annotated[str, typer.Option("--labels", help="Table file, or study URL#NAME.")],
+    out: Annotated[Path, typer.Option("--out", help="File for the fitted predictor.")],
+    target: Annotated[str, typer.Option("--target", help="Column to predict.")] = "valid_accuracy",
+    predictor: Annotated[str, typer.Option("--predictor", help="gp, mlp or forest.")] = "gp",
+    features: Annotated[
+        str, typer.Option("--features", help="all, graph, or column names separated by commas.")
+    ] = "all",
+    limit: Annotated[
+        int | None, typer.Option("--limit", help="Use at most so many rows, drawn at random.")
+    ] = None,
+    seed: Seed = 0,
+    json: JsonFile = None,
+) -> None:
+    """Train a predictor on labels; print cross-validated correlation and calibration."""
+    from predictnas import console, display, fitting
+    from predictnas.predictors import save_predictor
+    from predictnas.sources import read_label_source
+    from predictnas.spaces import get_space
+    from predictnas.tables import label_table
+
+    table = label_table(read_label_source(labels), get_space(space), target)
+    with console.progress("cross-validating", 5) as advance:
+        fitted = fitting.fit_predictor(
+            table,
+            predictor,
+            features=features,
+            limit=limit,
+            seed=seed,
+            on_fold=lambda *_: advance(),
+        )
+    metadata = {"space": space, "target": target, "columns": fitted.columns}
+    save_predictor(fitted.predictor, out, metadata=metadata)
+    display.show_fit(fitted, predictor, target, out, json)
+
+
+@app.command()
+def score(
+    space: SpaceName,
+    out: Annotated[Path, typer.Option("--out", help="Parquet or CSV file for the scores.")],
+    task: TaskName = "digits",
+    archs: ArchSource = None,
+    sample: Sample = None,
+    everything: Everything = False,
+    proxies: Proxies = None,
+    batch_size: BatchSize = 64,
+    scale: Scale = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: JsonFile = None,
+) -> None:
+    """Compute zero-cost proxies of architectures at initialisation."""
+    from predictnas import console, display, running
+    from predictnas.sources import architectures
+    from predictnas.tables import write_table
+
+    run = running.Run.load(space, task, None, None, scale, DEFAULT_STUDY, seed, device, threads)
+    chosen = architectures(run.space, source=archs, sample=sample, everything=everything, seed=seed)
+    scorer = run.scorer(running.names(proxies), batch_size)
+    with console.progress("scoring", len(chosen)) as advance:
+        table = scorer.table(chosen, advance)
+    write_table(table, out, metadata=scorer.provenance())
+    display.show_scores(table, out, json, scorer.provenance())
+
+
+@app.command()
+def rank(
+    space: SpaceName,
+    archs: ArchSource = None,
+    sample: Sample = None,
+    everything: Everything = False,
+    predictor: Annotated[
+        Path | None, typer.Option("--predictor", help="A file that `predictnas fit` wrote.")
+    ] = None,
+    proxies: Proxies = None,
+    scores: Annotated[
+        Path | None, typer.Option("--scores", help="Table with proxy scores of the candidates.")
+    ] = None,
+    top: Annotated[int, typer.Option("--top", min=1, help="How many to show.")] = 10,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Parquet or CSV file for the whole ranking.")
+    ] = None,
+    task: TaskName = "digits",
+    batch_size: BatchSize = 64,
+    scale: Scale = None,
+    seed: Seed = 0,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: JsonFile = None,
+) -> None:
+    """Rank candidates without training any: by a predictor, or by proxies alone."""
+    from predictnas import console, display, ranking, running
+    from predictnas.sources import architectures
+    from predictnas.tables import write_table
+
+    run = running.Run.load(space, task, None, None, scale, DEFAULT_STUDY, seed, device, threads)
+    chosen = architectures(run.space, source=archs, sample=sample, everything=everything, seed=seed)
+    names = running.names(proxies)
+    if predictor is not None and names:
+        raise typer.BadParameter("give --predictor or --proxies, not both")
+    with console.progress("scoring", len(chosen)) as advance:
+        table = ranking.rank_candidates(
+            run.space,
+            chosen,
+            predictor=predictor,
+            proxy_names=names,
+            scores=scores,
+            scorer=lambda wanted: run.scorer(wanted, batch_size),
+            on_score=advance,
+        )
+    if out is not None:
+        write_table(table, out, metadata={"space": space, "task": task, "seed": seed})
+    display.show_ranking(table, top, json)
+
+
+@app.command()
+def correlate(
+    space: SpaceName,
+    labels: Annotated[str, typer.Option("--labels", help="Table file, or study URL#NAME.")],
+    target: Annotated[str, typer.Option("--target", help="Column that holds the truth.")] = (
+        "valid_accuracy"
+    ),
+    scores: Annotated[
+        list[Path] | None, typer.Option("--scores", help="Score files to join, by architecture.")
+    ] = None,
+    json: JsonFile = None,
+) -> None:
+    """Correlate every numeric column with the labels, with intervals."""
+    from predictnas import display, ranking
+    from predictnas.sources import read_label_source
+    from predictnas.spaces import get_space
+
+    frame = read_label_source(labels)
+    results = ranking.correlate_columns(frame, get_space(space), target, scores or [])
+    display.show_correlations(results, target, json)
+
+
+@app.command()
+def report(
+    study: StudyUrl = DEFAULT_STUDY,
+    out: Annotated[Path, typer.Option("--out", help="HTML file.")] = Path("report.html"),
+) -> None:
+    """Write a self-contained HTML report of a study."""
+    from predictnas import running
+
+    running.report(study, out)
+
+
+@app.command()
+def export(
+    study: StudyUrl = DEFAULT_STUDY,
+    out: Annotated[Path, typer.Option("--out", help="Directory for the files.")] = Path("winner"),
+    task: Annotated[
+        str | None, typer.Option("--task", help="The study's task, where its file has moved.")
+    ] = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    json: JsonFile = None,
+) -> None:
+    """Retrain a study's winner and write it as .pt2, ONNX, state dict and Python source."""
+    from predictnas import running
+
+    running.export(study, out, task, device, threads, json)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from predictnas.console import say
+
+    say(__version__)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; errors of use are one line on standard error and exit code 2."""
+    import optuna
+
+    import encoders
+    import proxies
+    from predictnas.errors import PredictNASError
+
+    # Optuna tells of every trial on its own; what the user should know stands in our lines.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        code = app(arguments, standalone_mode=False)
+    except (PredictNASError, encoders.EncodingError, proxies.ProxyError) as error:
+        _fail(str(error))
+    except typer.TyperException as error:
+        _fail(error.format_message())
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted; run the same command again to go on", code=130)
+    else:
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int = 2) -> Any:
+    sys.stderr.write("predictnas: " + " ".join(message.split()) + "\n")
+    sys.exit(code)

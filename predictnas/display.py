@@ -1,0 +1,179 @@
+"""What the commands print of their results, and the JSON they write beside it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from predictnas.console import say, show_table, write_json
+from predictnas.evaluation import Correlation
+from predictnas.fitting import FittedPredictor
+from predictnas.spaces import Space
+
+__all__ = [
+    "show_correlations",
+    "show_fit",
+    "show_ranking",
+    "show_scores",
+    "show_space",
+    "show_spaces",
+]
+
+
+def show_spaces(spaces: Sequence[Space], json: Path | None) -> None:
+    """Print a line a space."""
+    rows = [(space.name, space.size, len(space.choices), space.operations) for space in spaces]
+    show_table(
+        "search spaces",
+        ("name", "architectures", "choices", "operations"),
+        [(name, size, choices, ", ".join(operations)) for name, size, choices, operations in rows],
+    )
+    write_json(json, {"spaces": [{"name": row[0], "size": row[1]} for row in rows]})
+
+
+def show_space(space: Space, json: Path | None) -> None:
+    """Print one space: its choices, its size and an example with its graph."""
+    example = tuple(int(i) for i in space.sample(1, np.random.default_rng(0))[0])
+    say(f"{space.name}: {space.size} architectures")
+    show_table(
+        "choices",
+        ("choice", "options"),
+        [(name, ", ".join(options)) for name, options in space.choices.items()],
+    )
+    say("scale: " + ", ".join(f"{name}={size}" for name, size in space.default_scale.items()))
+    say(f"example: {space.format(example)}")
+    graph = space.graph(example).canonical()
+    inputs: dict[int, list[int]] = {node: [] for node in range(graph.num_nodes)}
+    for source, target in graph.edges:
+        inputs[target].append(source)
+    show_table(
+        "its graph, without what does nothing",
+        ("node", "operation", "inputs"),
+        [
+            (node, operation, ", ".join(map(str, inputs[node])))
+            for node, operation in enumerate(graph.operations)
+        ],
+    )
+    write_json(
+        json,
+        {
+            "name": space.name,
+            "size": space.size,
+            "choices": {name: list(options) for name, options in space.choices.items()},
+            "operations": list(space.operations),
+            "scale": dict(space.default_scale),
+            "example": space.format(example),
+        },
+    )
+
+
+def show_fit(fitted: FittedPredictor, name: str, target: str, out: Path, json: Path | None) -> None:
+    """Print how well a fitted predictor ranks and how honest its intervals are."""
+    result: dict[str, Any] = {
+        "predictor": name,
+        "target": target,
+        "labels": fitted.num_labels,
+        "rows_left_out": fitted.num_incomplete,
+        "columns": fitted.columns,
+        "cross_validation": None,
+    }
+    inputs = ", ".join(["graph", *fitted.columns])
+    say(f"{name} fitted to {fitted.num_labels} labels ({target}) from {inputs}")
+    if fitted.num_incomplete:
+        say(
+            f"{fitted.num_incomplete} rows without all proxy scores are left out; "
+            "--features graph uses every row"
+        )
+    validation = fitted.validation
+    if validation is None:
+        say("too few architectures to cross-validate")
+    else:
+        correlation, calibration = validation.correlation, validation.calibration
+        show_table(
+            f"{validation.folds}-fold cross-validation, by isomorphism class",
+            ("measure", "value", "95 % interval"),
+            [
+                ("Kendall τ", correlation.kendall, _interval(correlation.kendall_interval)),
+                ("Spearman ρ", correlation.spearman, _interval(correlation.spearman_interval)),
+                *((f"precision, {k}", v, "") for k, v in correlation.precision.items()),
+                *((f"coverage of {k} intervals", v, "") for k, v in calibration.coverage.items()),
+                ("mean predicted deviation", calibration.sharpness, ""),
+                ("negative log-likelihood", calibration.nll, ""),
+                ("… of a constant deviation", calibration.baseline_nll, ""),
+            ],
+        )
+        result["cross_validation"] = validation.to_dict()
+    say(f"saved to {out}")
+    write_json(json, result)
+
+
+def show_scores(
+    table: pd.DataFrame, out: Path, json: Path | None, provenance: dict[str, Any]
+) -> None:
+    """Print a line a proxy: how many values there are, and their range."""
+    rows, summary = [], {}
+    for column in [c for c in table.columns if c.startswith("proxy_")]:
+        name = column.removeprefix("proxy_")
+        values = table[column].to_numpy(dtype=np.float64)
+        finite = values[np.isfinite(values)]
+        status = table[f"status_{name}"]
+        problems = status[status != "ok"].value_counts()
+        low, middle, high = (
+            (float(q) for q in np.quantile(finite, (0, 0.5, 1))) if len(finite) else 3 * [np.nan]
+        )
+        worst = f"{problems.index[0]} ({problems.iloc[0]})" if len(problems) else ""
+        rows.append((name, len(finite), low, middle, high, worst))
+        summary[name] = {
+            "defined": len(finite),
+            "minimum": low,
+            "median": middle,
+            "maximum": high,
+            "problems": {str(k): int(v) for k, v in problems.items()},
+        }
+    columns = ("proxy", "defined", "minimum", "median", "maximum", "why not")
+    show_table(f"{len(table)} architectures scored", columns, rows)
+    say(f"saved to {out}")
+    write_json(json, {"architectures": len(table), "proxies": summary, "provenance": provenance})
+
+
+def show_ranking(table: pd.DataFrame, top: int, json: Path | None) -> None:
+    """Print the best candidates of a ranking."""
+    best = table.head(top)
+    columns = [str(column) for column in best.columns]
+    rows = best.to_dict(orient="records")
+    show_table(
+        f"best {len(best)} of {len(table)} distinct candidates",
+        [column.replace("_", " ") for column in columns],
+        [[row[column] for column in columns] for row in rows],
+    )
+    write_json(json, {"candidates": len(table), "best": rows})
+
+
+def show_correlations(results: Sequence[Correlation], target: str, json: Path | None) -> None:
+    """Print how every column correlates with the target, best Kendall τ first."""
+    shares = list(results[0].precision) if results else []
+    ordered = sorted(results, key=lambda result: -np.nan_to_num(result.kendall, nan=-2.0))
+    show_table(
+        f"rank correlation with {target}; precision at the {', '.join(shares)}",
+        ("column", "rows", "Kendall τ", "95 %", "Spearman ρ", "95 %", *shares, "note"),
+        [
+            (
+                result.column,
+                result.n,
+                result.kendall,
+                _interval(result.kendall_interval),
+                result.spearman,
+                _interval(result.spearman_interval),
+                *result.precision.values(),
+                result.note,
+            )
+            for result in ordered
+        ],
+    )
+    write_json(json, {"target": target, "columns": [result.to_dict() for result in results]})
+
+
+def _interval(interval: tuple[float, float]) -> str:
+    return "" if np.isnan(interval[0]) else f"[{interval[0]:.3f}, {interval[1]:.3f}]"

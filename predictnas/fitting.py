@@ -1,0 +1,198 @@
+"""Training a predictor on a label table, and ranking candidates with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import proxies
+from predictnas.errors import InputError
+from predictnas.evaluation import CrossValidation, cross_validate
+from predictnas.predictors import Predictor, get_predictor, load_predictor
+from predictnas.scoring import ProxyScorer, filled
+from predictnas.spaces import Space
+from predictnas.tables import LabelTable
+
+__all__ = ["FittedPredictor", "fit_predictor", "load_for_space", "predict_architectures"]
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPredictor:
+    """A predictor trained on all usable rows of a label table, and how well it did held out.
+
+    Parameters
+    ----------
+    predictor
+        Fitted to every usable row.
+    validation
+        Cross-validation by isomorphism class on the same rows, or None where there are fewer
+        classes than folds.
+    num_labels
+        Rows it was fitted to.
+    num_incomplete
+        Rows left out because a proxy score is missing.
+    columns
+        Numeric columns that it reads beside the graph.
+    """
+
+    predictor: Predictor
+    validation: CrossValidation | None
+    num_labels: int
+    num_incomplete: int
+    columns: list[str]
+
+
+def fit_predictor(
+    table: LabelTable,
+    predictor: str,
+    *,
+    features: str = "all",
+    limit: int | None = None,
+    folds: int = 5,
+    seed: int = 0,
+    on_fold: Callable[[int, int], None] | None = None,
+) -> FittedPredictor:
+    """Train a predictor on a label table and cross-validate it.
+
+    Parameters
+    ----------
+    table
+        The labels.
+    predictor
+        Name in :data:`~predictnas.predictors.PREDICTORS`.
+    features
+        ``"all"``: the graph and every ``proxy_*`` column; ``"graph"``: the graph alone;
+        otherwise names of columns separated by commas, ``graph`` among them or not.
+    limit
+        Use at most so many rows, drawn at random.
+    folds
+        Folds of the cross-validation.
+    seed
+        Seed of folds, of the draw and of the predictor.
+    on_fold
+        Called with the fold's number and the number of folds, for progress displays.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown or no row is usable.
+    """
+    model = get_predictor(predictor, operations=table.space.operations)
+    if "random_state" in model.get_params():
+        model.set_params(random_state=seed)
+    X = _features(table, features)
+    rows = np.flatnonzero(np.isfinite(X.drop(columns="graph", errors="ignore")).all(axis=1))
+    incomplete = len(X) - len(rows)
+    if not len(rows):
+        raise InputError("every row lacks a proxy score; compute them or use --features graph")
+    if limit is not None and limit < len(rows):
+        if limit < 1:
+            raise InputError(f"--limit must be at least 1, found {limit}")
+        drawn = np.random.default_rng(seed).choice(len(rows), limit, replace=False)
+        rows = rows[np.sort(drawn)]
+    X = X.iloc[rows].reset_index(drop=True)
+    y = table.targets[rows]
+    groups = np.array(table.keys)[rows]
+    validation = None
+    if len(set(groups)) >= folds:
+        validation = cross_validate(model, X, y, groups, folds=folds, seed=seed, on_fold=on_fold)
+    columns = [str(column) for column in X.columns if column != "graph"]
+    return FittedPredictor(model.fit(X, y), validation, len(rows), incomplete, columns)
+
+
+def load_for_space(path: Path, space: Space) -> tuple[Predictor, dict[str, Any]]:
+    """Load a predictor that was fitted to architectures of ``space``, and its metadata.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be loaded or belongs to another space.
+    """
+    predictor, metadata = load_predictor(path)
+    if metadata.get("space") != space.name:
+        raise InputError(
+            f"{path}: fitted to architectures of {metadata.get('space')}, not of {space.name}"
+        )
+    return predictor, metadata
+
+
+def predict_architectures(
+    predictor: Predictor,
+    columns: list[str],
+    space: Space,
+    archs: NDArray[np.int64],
+    *,
+    scores: pd.DataFrame | None = None,
+    scorer: Callable[[list[str]], ProxyScorer] | None = None,
+    on_score: Callable[[], None] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Predict mean and standard deviation for architectures, in the unit of the labels.
+
+    Parameters
+    ----------
+    predictor, columns
+        As loaded; the numeric columns that it reads.
+    space, archs
+        The candidates, ``(n, choices)``.
+    scores
+        Table with an ``arch`` column and the numeric columns.
+    scorer
+        Makes the scorer for named proxies, for columns that ``scores`` lacks.
+    on_score
+        Called after each architecture scored.
+
+    Raises
+    ------
+    InputError
+        If a column is to be had neither from the scores nor from a proxy of ours.
+    """
+    graphs = pd.Series(space.graphs(archs), dtype=object, name="graph")
+    found = pd.DataFrame(index=graphs.index)
+    missing = list(columns)
+    if scores is not None:
+        texts = space.format_all(archs)
+        by_arch = scores.drop_duplicates("arch").set_index("arch")
+        known = [column for column in columns if column in by_arch.columns]
+        absent = [text for text in texts if text not in by_arch.index]
+        if absent:
+            raise InputError(f"the scores lack {len(absent)} candidates, the first {absent[0]}")
+        found = by_arch.loc[texts, known].reset_index(drop=True)
+        missing = [column for column in columns if column not in known]
+    if missing:
+        found = pd.concat([found, _computed(missing, archs, scorer, on_score)], axis=1)
+    mean, std = predictor.predict(pd.concat([graphs, found[columns]], axis=1), return_std=True)
+    return mean, std
+
+
+def _computed(
+    columns: list[str],
+    archs: NDArray[np.int64],
+    scorer: Callable[[list[str]], ProxyScorer] | None,
+    on_score: Callable[[], None] | None,
+) -> pd.DataFrame:
+
+    names = [column.removeprefix("proxy_") for column in columns]
+    strangers = [
+        column
+        for column, name in zip(columns, names, strict=True)
+        if not column.startswith("proxy_") or name not in proxies.PROXIES
+    ]
+    if strangers or scorer is None:
+        raise InputError(
+            f"the predictor reads the columns {', '.join(strangers or columns)}, which are not "
+            "proxies that can be computed here; give a table that has them with --scores"
+        )
+    return filled(scorer(names).table(archs, on_score))
+
+
+def _features(table: LabelTable, features: str) -> pd.DataFrame:
+    if features == "all":
+        return table.features()
+    names = [name.strip() for name in features.split(",") if name.strip()]
+    return table.features(
+        graph="graph" in names, proxies=[name for name in names if name != "graph"]
+    )

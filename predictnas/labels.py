@@ -1,0 +1,419 @@
+"""Labels live in Optuna studies: opening, naming, resuming and reading them.
+
+A study holds the labels of one space on one task under one recipe; its fingerprint says which.
+Every strategy, from labelling at random to Bayesian optimisation, adds trials to it.
+"""
+
+import contextlib
+import sqlite3
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from predictnas.errors import CandidateError, InputError
+from predictnas.spaces import Arch, Space
+from predictnas.training import Recipe, Task, TrainingObjective, study_fingerprint
+
+__all__ = [
+    "StudyAddress",
+    "completed_trials",
+    "enqueue_architectures",
+    "labels_frame",
+    "load_study",
+    "num_finished",
+    "open_study",
+    "run_trials",
+]
+
+_SQLITE = "sqlite:///"
+_JOURNAL = "journal:///"
+_GRPC = "grpc://"
+_HEARTBEAT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class StudyAddress:
+    """Where a study is: a storage and, where the storage holds several, a name.
+
+    Written ``STORAGE#NAME``: ``sqlite:///labels.db#nasbench201-digits-1f0c…``.
+
+    Parameters
+    ----------
+    storage
+        URL of an Optuna storage: ``sqlite:///file.db``, ``journal:///file.log``,
+        ``grpc://host:port``, ``postgresql://…``, ``mysql://…``.
+    name
+        Name of the study, or None: the one that fits.
+    """
+
+    storage: str
+    name: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "StudyAddress":
+        """Read ``STORAGE`` or ``STORAGE#NAME``.
+
+        Raises
+        ------
+        InputError
+            If ``text`` is not the URL of a storage.
+        """
+        storage, _, name = text.partition("#")
+        if "://" not in storage:
+            raise InputError(
+                f"expected the URL of a study such as sqlite:///labels.db#name, found {text!r}"
+            )
+        return cls(storage, name or None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a storage that is one, else None."""
+        for prefix in (_SQLITE, _JOURNAL):
+            if self.storage.startswith(prefix):
+                return Path(self.storage.removeprefix(prefix))
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.storage}#{self.name}" if self.name else self.storage
+
+
+@contextlib.contextmanager
+def open_study(
+    address: StudyAddress,
+    space: Space,
+    task: Task,
+    recipe: Recipe,
+    *,
+    sampler: optuna.samplers.BaseSampler | None = None,
+    pruner: optuna.pruners.BasePruner | None = None,
+) -> Iterator[optuna.Study]:
+    """Open a study for writing, making it where it does not exist, and take up what broke off.
+
+    Trials that were being trained when a process died stand in the queue again. A study in a
+    file has one writer at a time: this context holds a lock beside the file, which the
+    operating system drops with the process, so whatever is marked as running in a file just
+    opened did break off. In a database server, heartbeats tell.
+
+    Parameters
+    ----------
+    address
+        Where. Without a name, ``SPACE-TASK-FINGERPRINT``.
+    space, task, recipe
+        What the labels mean.
+    sampler, pruner
+        Optuna's, for the trials to come.
+
+    Raises
+    ------
+    InputError
+        If the storage cannot be opened or written, another process writes to it, or the named
+        study holds labels of another space, task or recipe.
+    """
+    meaning = {
+        "space": space.name,
+        "task": task.name,
+        "task_source": task.source,
+        "task_fingerprint": task.fingerprint,
+        "recipe": recipe.to_dict(),
+        "fingerprint": study_fingerprint(space, task, recipe),
+    }
+    name = address.name or f"{space.name}-{task.name}-{meaning['fingerprint']}"
+    address = StudyAddress(address.storage, name)
+    with _sole_writer(address), _storage_errors(address):
+        study = optuna.create_study(
+            storage=_open_storage(address, space),
+            study_name=name,
+            direction="maximize",
+            load_if_exists=True,
+            sampler=sampler,
+            # Optuna's default prunes; whether to stop candidates early is the caller's choice.
+            pruner=pruner or optuna.pruners.NopPruner(),
+        )
+        _check_meaning(study, meaning)
+        if address.file is not None:
+            requeue_interrupted(study, space)
+        yield study
+
+
+def load_study(address: StudyAddress) -> optuna.Study:
+    """Load an existing study for reading.
+
+    Raises
+    ------
+    InputError
+        If the storage or the study does not exist or is damaged, or no name was given and the
+        storage holds several studies.
+    """
+    if address.file is not None and not address.file.is_file():
+        raise InputError(f"{address.file}: no such study file; label or search makes one")
+    with _storage_errors(address):
+        storage = _open_storage(address)
+        names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
+        name = address.name or (names[0] if len(names) == 1 else None)
+        if name is None or name not in names:
+            found = ", ".join(names) or "none"
+            wanted = f"no study {name!r}" if name else "name the study, as STORAGE#NAME"
+            raise InputError(f"{address.storage}: {wanted}; it holds: {found}")
+        study = optuna.load_study(study_name=name, storage=storage)
+        if "fingerprint" not in study.user_attrs:
+            raise InputError(f"{address.storage}: study {name!r} was not made by PredictNAS")
+        return study
+
+
+def requeue_interrupted(study: optuna.Study, space: Space) -> int:
+    """Put trials that broke off into the queue again; return how many.
+
+    A trial broke off if it runs although no process does, or failed without a reason of its
+    own (a killed process, a keyboard interrupt). The order of the two writes matters: queue
+    first, then close, and look for the successor, so that dying in between loses nothing and
+    queues nothing twice.
+    """
+    trials = study.get_trials(deepcopy=False)
+    successors = {trial.user_attrs.get("retry_of") for trial in trials}
+    count = 0
+    for trial in trials:
+        interrupted = trial.state == TrialState.FAIL and "failure" not in trial.user_attrs
+        if trial.state != TrialState.RUNNING and not interrupted:
+            continue
+        if trial.number not in successors:
+            count += _requeue(study, trial, space)
+        if trial.state == TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+    return count
+
+
+def num_finished(study: optuna.Study) -> int:
+    """Return how many trials count against a total: trained, pruned, or failed with a reason."""
+    finished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+    return sum(
+        trial.state != TrialState.FAIL or "failure" in trial.user_attrs
+        for trial in study.get_trials(deepcopy=False, states=finished)
+    )
+
+
+def completed_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """Return the trials with a label, in the order of their numbers."""
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def enqueue_architectures(
+    study: optuna.Study, space: Space, archs: Sequence[Arch], *, origin: str
+) -> int:
+    """Queue architectures that the study does not hold yet; return how many were new.
+
+    Parameters
+    ----------
+    study, space
+        Where the labels go and what they are labels of.
+    archs
+        Architectures; those isomorphic to one that is labelled, failed or queued are skipped.
+    origin
+        What chose them, for the report: ``"random"``, ``"given"``.
+    """
+    known = {_key(trial, space) for trial in study.get_trials(deepcopy=False)}
+    count = 0
+    for arch in archs:
+        key = space.key(arch)
+        if key not in known:
+            known.add(key)
+            study.enqueue_trial(space.params(arch), user_attrs={"origin": origin})
+            count += 1
+    return count
+
+
+def run_trials(
+    study: optuna.Study,
+    objective: TrainingObjective,
+    total: int,
+    callbacks: Sequence[Callable[[optuna.Study, FrozenTrial], None]] = (),
+) -> int:
+    """Run trials until the study holds ``total`` finished ones; return how many were run.
+
+    Candidates that cannot be trained are failed trials with their reason and count too.
+
+    Parameters
+    ----------
+    study
+        Opened for writing.
+    objective
+        Labels the trial's architecture.
+    total
+        Finished trials to reach.
+    callbacks
+        Called with the study and each trial that has ended.
+    """
+    remaining = max(total - num_finished(study), 0)
+    if remaining:
+        study.optimize(
+            objective, n_trials=remaining, catch=(CandidateError,), callbacks=list(callbacks)
+        )
+    return remaining
+
+
+def labels_frame(study: optuna.Study) -> pd.DataFrame:
+    """Return the labels of a study as a table, one row an architecture.
+
+    Columns are ``arch`` (native string), ``key``, ``number`` (of the trial), ``origin``,
+    ``valid_accuracy`` and ``test_accuracy`` (percent), ``seconds`` (of training) and
+    ``proxy_*`` where proxies were computed. Copied labels are left out.
+    """
+    rows: list[dict[str, Any]] = []
+    for trial in completed_trials(study):
+        attrs = trial.user_attrs
+        if "copied_from" in attrs:
+            continue
+        rows.append(
+            {
+                "arch": attrs["arch"],
+                "key": attrs["key"],
+                "number": trial.number,
+                "origin": attrs.get("origin"),
+                "valid_accuracy": trial.value,
+                "test_accuracy": attrs["test_accuracy"],
+                "seconds": attrs["seconds"],
+                **{f"proxy_{name}": value for name, value in attrs.get("proxies", {}).items()},
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _key(trial: FrozenTrial, space: Space) -> str | None:
+    params = _params(trial, space)
+    return None if params is None else space.key(space.from_params(params))
+
+
+def _params(trial: FrozenTrial, space: Space) -> dict[str, Any] | None:
+    """Return the choices of a trial, also of one that waits, or None where they are incomplete."""
+    params = trial.system_attrs.get("fixed_params") or trial.params
+    return params if set(params) == set(space.choices) else None
+
+
+def _requeue(study: optuna.Study, trial: FrozenTrial, space: Space) -> bool:
+    params = _params(trial, space)
+    if params is None:  # it died while choosing: there is nothing to redo
+        return False
+    kept = ("origin", "predicted_mean", "predicted_std", "proxies")
+    attrs = {name: trial.user_attrs[name] for name in kept if name in trial.user_attrs}
+    study.enqueue_trial(params, user_attrs={**attrs, "retry_of": trial.number})
+    return True
+
+
+def _check_meaning(study: optuna.Study, meaning: dict[str, Any]) -> None:
+    found = study.user_attrs
+    if "fingerprint" not in found:
+        if study.get_trials(deepcopy=False):
+            raise InputError(
+                f"study {study.study_name!r} was not made by PredictNAS; name another one"
+            )
+        # The fingerprint goes last: a process that dies before it leaves an unnamed, empty study.
+        for name, value in meaning.items():
+            study.set_user_attr(name, value)
+        return
+    if found["fingerprint"] == meaning["fingerprint"]:
+        return
+    ours = {**meaning, **meaning["recipe"]}
+    theirs = {**found, **found["recipe"]}
+    differing = [
+        f"{name} {theirs.get(name)!r} where this command has {ours[name]!r}"
+        for name in ours
+        if name not in ("recipe", "fingerprint", "task_source") and theirs.get(name) != ours[name]
+    ]
+    raise InputError(
+        f"study {study.study_name!r} holds other labels: {'; '.join(differing)}; "
+        "name another study, or none to have one made"
+    )
+
+
+@contextlib.contextmanager
+def _sole_writer(address: StudyAddress) -> Iterator[None]:
+    if address.file is None:
+        yield
+        return
+    try:
+        address.file.parent.mkdir(parents=True, exist_ok=True)
+        # Not ".lock": that is the name of the lock that Optuna puts beside a journal.
+        lock = filelock.FileLock(f"{address.file}.writer")
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise InputError(
+            f"{address.file}: another process is writing to this study; wait for it, or use a "
+            "storage for several writers such as postgresql://"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{address.file}: cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _storage_errors(address: StudyAddress) -> Iterator[None]:
+    """Turn what database drivers raise into one line of our own."""
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ or error
+        reason = str(getattr(cause, "orig", cause)).splitlines()[0]
+        raise InputError(f"{address.storage}: the storage cannot be used: {reason}") from error
+
+
+def _open_storage(
+    address: StudyAddress, space: Space | None = None
+) -> optuna.storages.BaseStorage | str:
+    url, file = address.storage, address.file
+    if url.startswith(_JOURNAL):
+        from optuna.storages.journal import JournalFileBackend
+
+        return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+    if url.startswith(_GRPC):
+        host, _, port = url.removeprefix(_GRPC).partition(":")
+        if not port.isdigit():
+            raise InputError(f"expected grpc://HOST:PORT, found {url!r}")
+        return optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+    if file is not None:
+        _check_sqlite(file)
+        return url
+
+    def requeue(study: optuna.Study, trial: FrozenTrial) -> None:
+        if space is not None:
+            _requeue(study, trial, space)
+
+    try:
+        with warnings.catch_warnings():
+            # Heartbeats are marked experimental; they are what tells a dead worker from a slow one.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.storages.RDBStorage(
+                url,
+                heartbeat_interval=_HEARTBEAT_SECONDS,
+                heartbeat_stale_trial_callback=requeue,
+            )
+    except ImportError as error:
+        raise InputError(f"{url}: its database driver is missing: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{url}: not a storage: {str(error).splitlines()[0]}") from None
+
+
+def _check_sqlite(file: Path) -> None:
+    """Refuse a damaged file before anything is written to it."""
+    if not file.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        verdict = str(error)
+    if verdict != "ok":
+        raise InputError(
+            f"{file}: the SQLite file is damaged ({verdict.splitlines()[0]}); "
+            "restore it from a copy or name another file"
+        )

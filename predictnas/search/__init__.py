@@ -1,0 +1,52 @@
+"""Search strategies: each an Optuna sampler."""
+
+from collections.abc import Callable
+from typing import Any
+
+import optuna
+
+from predictnas.errors import unknown_name
+from predictnas.search.acquisition import ACQUISITIONS
+from predictnas.search.bananas import BananasSampler
+from predictnas.spaces import Space
+
+__all__ = ["ACQUISITIONS", "SEARCHERS", "BananasSampler", "get_searcher"]
+
+
+def _random(_: Space, seed: int) -> optuna.samplers.BaseSampler:
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+def _tpe(_: Space, seed: int) -> optuna.samplers.BaseSampler:
+    # Spelt out, because Optuna 5 changed the defaults and a baseline must stay what it was.
+    return optuna.samplers.TPESampler(
+        n_startup_trials=10,
+        n_ei_candidates=24,
+        multivariate=True,
+        constant_liar=False,
+        seed=seed,
+    )
+
+
+def _bananas(space: Space, seed: int, **options: Any) -> optuna.samplers.BaseSampler:
+    return BananasSampler(space, seed=seed, **options)
+
+
+SEARCHERS: dict[str, Callable[..., optuna.samplers.BaseSampler]] = {
+    "bananas": _bananas,
+    "random": _random,
+    "tpe": _tpe,
+}
+
+
+def get_searcher(name: str) -> Callable[..., optuna.samplers.BaseSampler]:
+    """Return the maker of a sampler, called with a space, ``seed=`` and the sampler's options.
+
+    Raises
+    ------
+    InputError
+        If there is no searcher of that name.
+    """
+    if name not in SEARCHERS:
+        raise unknown_name("searcher", name, SEARCHERS)
+    return SEARCHERS[name]

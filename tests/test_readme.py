@@ -1,0 +1,84 @@
+"""Every command and every Python example of README runs as printed, with smaller numbers."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# Enough to go through every branch; the printed numbers would train for minutes.
+SMALLER = {"--trials 60": "--trials 14", "--trials 20": "--trials 2"}
+SMALLER_SAMPLE = re.compile(r"--sample \d+")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = "\n".join(blocks("bash")).splitlines()
+    return [line for line in lines if line.startswith("predictnas ")]
+
+
+def smaller(command: str) -> str:
+    for printed, small in SMALLER.items():
+        command = command.replace(printed, small)
+    return SMALLER_SAMPLE.sub("--sample 6", command)
+
+
+def test_the_four_jobs_have_commands() -> None:
+    jobs = {command.split()[1] for command in commands()}
+    assert jobs >= {"search", "report", "export", "fit", "rank", "label", "score", "correlate"}
+
+
+def test_commands_run_in_order(tmp_path: Path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for command in commands():
+        words = smaller(command).split()
+        subprocess.run(
+            [sys.executable, "-m", "predictnas", *words[1:]],
+            check=True,
+            cwd=tmp_path,
+            env=environment,
+        )
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names >= {"labels.db", "report.html", "winner", "predictor.npz", "scores.parquet"}
+
+
+@pytest.mark.parametrize("source", blocks("python"))
+def test_python_examples_run(source: str, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-W", "error", "-c", source], check=True, cwd=tmp_path)
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_make_targets_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"^make (\w+)", "\n".join(blocks("bash")), flags=re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE)
+
+
+def test_names_are_those_of_the_registries() -> None:
+    from predictnas.predictors import PREDICTORS
+    from predictnas.search import SEARCHERS
+    from predictnas.spaces import SPACES
+    from proxies import PROXIES
+
+    registries = {
+        "spaces": SPACES,
+        "proxies": PROXIES,
+        "predictors": PREDICTORS,
+        "searchers": SEARCHERS,
+    }
+    for kind, registry in registries.items():
+        row = re.search(rf"^\| {kind} \| (.*) \|$", README, flags=re.MULTILINE)
+        assert row is not None
+        assert re.findall(r"`(\w+)`", row[1]) == list(registry)
