@@ -126,10 +126,10 @@ def search(
     json: JsonFile = None,
 ) -> None:
     """Search, training candidates for real; run again to go on."""
-    from predictnas import running
+    from predictnas import arguments, running
 
     run = running.Run.load(space, task, recipe, epochs, scale, study, seed, device, threads)
-    options = running.searcher_options(searcher, predictor, acquisition, proxies, warm_start)
+    options = arguments.searcher_options(searcher, predictor, acquisition, proxies, warm_start)
     run.search(trials, searcher, options, time_limit=time_limit, json=json)
 
 
@@ -188,13 +188,13 @@ def score(
     json: JsonFile = None,
 ) -> None:
     """Compute zero-cost proxies of architectures at initialisation."""
-    from predictnas import console, display, running
+    from predictnas import arguments, console, display, running
     from predictnas.sources import architectures
     from predictnas.tables import write_table
 
     run = running.Run.load(space, task, None, None, scale, DEFAULT_STUDY, seed, device, threads)
     chosen = architectures(run.space, source=archs, sample=sample, everything=everything, seed=seed)
-    scorer = run.scorer(running.names(proxies), batch_size)
+    scorer = run.scorer(arguments.names(proxies), batch_size)
     with console.progress("scoring", len(chosen)) as advance:
         table = scorer.table(chosen, advance)
     write_table(table, out, metadata=scorer.provenance())
@@ -227,13 +227,13 @@ def rank(
     json: JsonFile = None,
 ) -> None:
     """Rank candidates without training any: by a predictor, or by proxies alone."""
-    from predictnas import console, display, ranking, running
+    from predictnas import arguments, console, display, ranking, running
     from predictnas.sources import architectures
     from predictnas.tables import write_table
 
     run = running.Run.load(space, task, None, None, scale, DEFAULT_STUDY, seed, device, threads)
     chosen = architectures(run.space, source=archs, sample=sample, everything=everything, seed=seed)
-    names = running.names(proxies)
+    names = arguments.names(proxies)
     if predictor is not None and names:
         raise typer.BadParameter("give --predictor or --proxies, not both")
     with console.progress("scoring", len(chosen)) as advance:

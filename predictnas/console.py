@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -41,10 +42,13 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     cells = [list(row) for row in rows]
     for index, column in enumerate(columns):
         numeric = cells and all(isinstance(row[index], int | float) for row in cells)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
     for row in cells:
         table.add_row(*(_text(value) for value in row))
-    OUT.print(table)
+    # As wide as it needs: a terminal wraps whole lines, and files and pipes keep all of them.
+    options = OUT.options.update(max_width=10_000)
+    width = Measurement.get(OUT, options, table).maximum
+    Console(highlight=False, width=max(width, OUT.width)).print(table)
 
 
 def write_json(path: Path | None, value: Any) -> None:

@@ -1,6 +1,5 @@
 """The jobs that train: labelling, searching, reporting and exporting, as commands run them."""
 
-import json as json_module
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import optuna
-import torch
 
+from predictnas.arguments import parse_scale, proxy_names, read_recipe, set_threads
 from predictnas.console import TrialDisplay, say, write_json
 from predictnas.errors import InputError
 from predictnas.labels import (
-    StudyAddress,
     completed_trials,
     enqueue_architectures,
     load_study,
@@ -26,6 +24,7 @@ from predictnas.scoring import ProxyScorer, proxy_ranking
 from predictnas.search import get_searcher
 from predictnas.sources import read_architectures
 from predictnas.spaces import Space, get_space
+from predictnas.storages import StudyAddress
 from predictnas.training import (
     Recipe,
     Task,
@@ -36,46 +35,7 @@ from predictnas.training import (
     study_fingerprint,
 )
 
-__all__ = ["Run", "export", "names", "report", "searcher_options", "set_threads"]
-
-SMALL_IMAGE = 16
-"""Height or width up to which more than one CPU thread a network costs more than it brings."""
-
-
-def names(text: str | None) -> list[str] | None:
-    """Split names at commas; None stays None."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
-
-
-def set_threads(threads: int | None, task: Task) -> None:
-    """Let torch use ``threads`` CPU threads; None: one where the task's images are small."""
-    if threads is None and max(task.input_shape[1:]) <= SMALL_IMAGE:
-        threads = 1
-    if threads is not None:
-        torch.set_num_threads(threads)
-
-
-def searcher_options(
-    searcher: str,
-    predictor: str | None,
-    acquisition: str | None,
-    proxies: str | None,
-    warm_start: int | None,
-) -> dict[str, Any]:
-    """Return the options given on the command line, refusing them for searchers without any."""
-    options: dict[str, Any] = {
-        "predictor": predictor,
-        "acquisition": acquisition,
-        "proxies": proxies,
-        "num_initial": warm_start,
-    }
-    given = {name: value for name, value in options.items() if value is not None}
-    if given and searcher != "bananas":
-        raise InputError(
-            f"searcher {searcher!r} takes no --predictor, --acquisition, --proxies or "
-            "--warm-start; leave them out"
-        )
-    return given
+__all__ = ["Run", "export", "report"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,10 +84,10 @@ class Run:
         found_space = get_space(space)
         resolve_device(device)
         found_task = load_task(task)
-        overrides = _read_recipe(recipe)
+        overrides = read_recipe(recipe)
         if epochs is not None:
             overrides["epochs"] = epochs
-        overrides["scale"] = {**overrides.get("scale", {}), **_parse_scale(scale)}
+        overrides["scale"] = {**overrides.get("scale", {}), **parse_scale(scale)}
         set_threads(threads, found_task)
         return cls(
             found_space,
@@ -138,13 +98,13 @@ class Run:
             device,
         )
 
-    def scorer(self, proxy_names: Sequence[str] | None, batch_size: int = 64) -> ProxyScorer:
+    def scorer(self, wanted: Sequence[str] | None, batch_size: int = 64) -> ProxyScorer:
         """Return the scorer for these networks on this task; None: all proxies."""
         return ProxyScorer(
             self.space,
             self.task,
             self.recipe,
-            proxy_names,
+            wanted,
             seed=self.seed,
             batch_size=batch_size,
             device=self.device,
@@ -191,9 +151,9 @@ class Run:
         make = get_searcher(searcher)
         options = dict(options)
         if searcher == "bananas":
-            proxy_names = _proxy_names(options.pop("proxies", None))
-            if proxy_names:
-                options |= {"scorer": self.scorer(proxy_names), "ranking": proxy_ranking}
+            wanted = proxy_names(options.pop("proxies", None))
+            if wanted:
+                options |= {"scorer": self.scorer(wanted), "ranking": proxy_ranking}
         # A bad option is told before a study is made.
         make(self.space, self.seed, **options)
         with open_study(self.address, self.space, self.task, self.recipe) as study:
@@ -363,40 +323,5 @@ _WAITING = optuna.trial.TrialState.WAITING
 _MAX_FRUITLESS = 1000
 
 
-def _proxy_names(text: str | None) -> list[str]:
-    """Return the proxies of a search: the default ranking's unless named, ``none`` for none."""
-    from proxies import DEFAULT_RANKING
-
-    if text is None:
-        return list(DEFAULT_RANKING)
-    if text.strip() == "none":
-        return []
-    return names(text) or []
-
-
 def _mixed(seed: int, count: int) -> int:
     return int(np.random.SeedSequence([seed, count]).generate_state(1)[0])
-
-
-def _parse_scale(text: str | None) -> dict[str, int]:
-    scale = {}
-    for entry in names(text) or []:
-        name, _, value = entry.partition("=")
-        if not value.isdigit():
-            raise InputError(f"--scale: expected name=number such as channels=16, found {entry!r}")
-        scale[name.strip()] = int(value)
-    return scale
-
-
-def _read_recipe(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        values = json_module.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
-    if not isinstance(values, dict):
-        raise InputError(f"{path}: expected a JSON object with entries of the recipe")
-    return values

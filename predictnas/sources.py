@@ -7,8 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from predictnas.errors import InputError
-from predictnas.labels import StudyAddress, labels_frame, load_study
+from predictnas.labels import labels_frame, load_study
 from predictnas.spaces import Space
+from predictnas.storages import StudyAddress
 from predictnas.tables import read_table
 
 __all__ = ["architectures", "read_architectures", "read_label_source"]

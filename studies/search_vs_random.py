@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictnas.evaluation import best_so_far, mean_interval, paired_difference
-from predictnas.labels import StudyAddress, labels_frame, load_study
+from predictnas.labels import labels_frame, load_study
+from predictnas.storages import StudyAddress
 
 COLORS = {"bananas": "#0072B2", "random": "#999999", "tpe": "#D55E00"}
 

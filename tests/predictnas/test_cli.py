@@ -195,7 +195,7 @@ class TestErrors:
             (["spacs"], "No such command 'spacs'"),
             (["label", "--space", "nasbench201"], "expected --trials N, --archs FILE or both"),
             (["search", "--space", "nasbench201", "--task", "mnist"], "unknown task 'mnist'"),
-            (["search", "--space", "nasbench201", "--trials", "0"], "0 is not in the range"),
+            (["search", "--space", "nasbench201", "--trials", "0"], "Invalid value for '--trials'"),
             (
                 ["search", "--space", "nasbench201", "--searcher", "evolve"],
                 "unknown searcher 'evolve'; choose from: bananas, random, tpe",
@@ -226,8 +226,12 @@ class TestErrors:
             ),
             (["score", "--space", "nasbench201", "--out", "x.parquet"], "exactly one of --archs"),
             (
-                ["score", "--space", "nasbench201", "--sample", "1", "--out", "/proc/x/y.parquet"]
-                + ["--proxies", "params"],
+                [
+                    *("score", "--space", "nasbench201", "--sample", "1", "--out"),
+                    "/proc/x/y.parquet",
+                    "--proxies",
+                    "params",
+                ],
                 "cannot be written|cannot write",
             ),
             (["score", "--space", "nasbench201", "--sample", "1"], "Missing option"),

@@ -16,7 +16,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from predictnas.errors import CandidateError, InputError
 from predictnas.labels import (
-    StudyAddress,
     enqueue_architectures,
     labels_frame,
     load_study,
@@ -25,6 +24,7 @@ from predictnas.labels import (
     run_trials,
 )
 from predictnas.spaces import Space
+from predictnas.storages import StudyAddress
 from predictnas.training import Recipe, Task, TrainingObjective, load_task
 
 TRIVIAL = (0, 0, 0, 0, 0, 1)
@@ -280,6 +280,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from predictnas.labels import *
+from predictnas.storages import StudyAddress
 from predictnas.spaces import get_space
 from predictnas.training import *
 

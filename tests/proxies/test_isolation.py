@@ -113,6 +113,7 @@ def test_what_a_forward_writes_is_gone():
             self.names.add("name")
             self.calls += 1
             self.extra = nn.Linear(2, 2)
+            self.attribute = 1
             self.register_buffer("late", torch.ones(1))
             self.register_forward_hook(lambda *_: None)
             return x

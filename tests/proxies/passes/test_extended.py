@@ -112,6 +112,31 @@ def test_gradients_see_constants():
     )
 
 
+def tiny() -> torch.Tensor:
+    x = torch.full((2,), 2.0**-500, dtype=torch.float64)
+    return x * 1 * x * x
+
+
+@pytest.mark.parametrize(
+    ("function", "logarithm"),
+    [
+        # A bias beside which the input vanishes; a zero that must not make a sum vanish.
+        (lambda x: functional.linear(x, torch.eye(2).double(), torch.ones(2).double()), 0.0),
+        (lambda x: functional.linear(x, torch.eye(2).double(), bias=torch.ones(2).double()), 0.0),
+        (lambda x: functional.linear(x, torch.eye(2).double(), torch.zeros(2).double()), -1500.0),
+        (lambda x: x + 0, -1500.0),
+        (lambda x: x + 1, 0.0),
+        (lambda x: torch.stack([x, torch.zeros(2).double()]).sum(0), -1500.0),
+    ],
+)
+def test_values_below_float64(function, logarithm):
+    mode = ExtendedRange(frozenset())
+    with mode:
+        result = function(tiny())
+    mode.read_output(result)
+    assert (torch.log2(result) + mode.output_exponent).tolist() == [logarithm] * 2
+
+
 def huge() -> torch.Tensor:
     x = torch.full((2,), 2.0**500, dtype=torch.float64)
     return x * 1 * x * x

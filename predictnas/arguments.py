@@ -1,0 +1,100 @@
+"""What the texts and files of the command line stand for."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from predictnas.errors import InputError
+from predictnas.training import Task
+
+__all__ = ["names", "parse_scale", "proxy_names", "read_recipe", "searcher_options", "set_threads"]
+
+SMALL_IMAGE = 16
+"""Height or width up to which more than one CPU thread a network costs more than it brings."""
+
+
+def names(text: str | None) -> list[str] | None:
+    """Split names at commas; None stays None."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def set_threads(threads: int | None, task: Task) -> None:
+    """Let torch use ``threads`` CPU threads; None: one where the task's images are small."""
+    if threads is None and max(task.input_shape[1:]) <= SMALL_IMAGE:
+        threads = 1
+    if threads is not None:
+        torch.set_num_threads(threads)
+
+
+def searcher_options(
+    searcher: str,
+    predictor: str | None,
+    acquisition: str | None,
+    proxies: str | None,
+    warm_start: int | None,
+) -> dict[str, Any]:
+    """Return the options given on the command line, refusing them for searchers without any."""
+    options: dict[str, Any] = {
+        "predictor": predictor,
+        "acquisition": acquisition,
+        "proxies": proxies,
+        "num_initial": warm_start,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    if given and searcher != "bananas":
+        raise InputError(
+            f"searcher {searcher!r} takes no --predictor, --acquisition, --proxies or "
+            "--warm-start; leave them out"
+        )
+    return given
+
+
+def proxy_names(text: str | None) -> list[str]:
+    """Return the proxies of a search: the default ranking's unless named, ``none`` for none."""
+    from proxies import DEFAULT_RANKING
+
+    if text is None:
+        return list(DEFAULT_RANKING)
+    if text.strip() == "none":
+        return []
+    return names(text) or []
+
+
+def parse_scale(text: str | None) -> dict[str, int]:
+    """Read ``channels=16,cells=5``; None is empty.
+
+    Raises
+    ------
+    InputError
+        If an entry is not a name and a whole number.
+    """
+    scale = {}
+    for entry in names(text) or []:
+        name, _, value = entry.partition("=")
+        if not value.isdigit():
+            raise InputError(f"--scale: expected name=number such as channels=16, found {entry!r}")
+        scale[name.strip()] = int(value)
+    return scale
+
+
+def read_recipe(path: Path | None) -> dict[str, Any]:
+    """Read entries of a recipe from a JSON file; None is empty.
+
+    Raises
+    ------
+    InputError
+        If the file is not a JSON object.
+    """
+    if path is None:
+        return {}
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: expected a JSON object with entries of the recipe")
+    return values

@@ -1,0 +1,174 @@
+"""Where studies are: addresses, storages of Optuna, and who may write to a file."""
+
+import contextlib
+import sqlite3
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import filelock
+import optuna
+from optuna.trial import FrozenTrial
+
+from predictnas.errors import InputError
+
+__all__ = ["StudyAddress", "open_storage", "sole_writer", "storage_errors"]
+
+_SQLITE = "sqlite:///"
+_JOURNAL = "journal:///"
+_GRPC = "grpc://"
+_HEARTBEAT_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class StudyAddress:
+    """Where a study is: a storage and, where the storage holds several, a name.
+
+    Written ``STORAGE#NAME``: ``sqlite:///labels.db#nasbench201-digits-1f0c…``.
+
+    Parameters
+    ----------
+    storage
+        URL of an Optuna storage: ``sqlite:///file.db``, ``journal:///file.log``,
+        ``grpc://host:port``, ``postgresql://…``, ``mysql://…``.
+    name
+        Name of the study, or None: the one that fits.
+    """
+
+    storage: str
+    name: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "StudyAddress":
+        """Read ``STORAGE`` or ``STORAGE#NAME``.
+
+        Raises
+        ------
+        InputError
+            If ``text`` is not the URL of a storage.
+        """
+        storage, _, name = text.partition("#")
+        if "://" not in storage:
+            raise InputError(
+                f"expected the URL of a study such as sqlite:///labels.db#name, found {text!r}"
+            )
+        return cls(storage, name or None)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of a storage that is one, else None."""
+        for prefix in (_SQLITE, _JOURNAL):
+            if self.storage.startswith(prefix):
+                return Path(self.storage.removeprefix(prefix))
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.storage}#{self.name}" if self.name else self.storage
+
+
+@contextlib.contextmanager
+def sole_writer(address: StudyAddress) -> Iterator[None]:
+    """Hold the lock beside a storage that is a file; servers look after themselves.
+
+    Raises
+    ------
+    InputError
+        If another process holds it, or it cannot be written.
+    """
+    if address.file is None:
+        yield
+        return
+    try:
+        address.file.parent.mkdir(parents=True, exist_ok=True)
+        # Not ".lock": that is the name of the lock that Optuna puts beside a journal.
+        lock = filelock.FileLock(f"{address.file}.writer")
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise InputError(
+            f"{address.file}: another process is writing to this study; wait for it, or use a "
+            "storage for several writers such as postgresql://"
+        ) from None
+    except OSError as error:
+        raise InputError(f"{address.file}: cannot be written: {error.strerror}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def storage_errors(address: StudyAddress) -> Iterator[None]:
+    """Turn what database drivers raise into one line of our own."""
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except (sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        cause = error.__cause__ or error
+        reason = str(getattr(cause, "orig", cause)).splitlines()[0]
+        raise InputError(f"{address.storage}: the storage cannot be used: {reason}") from error
+
+
+def open_storage(
+    address: StudyAddress,
+    on_stale: Callable[[optuna.Study, FrozenTrial], None] | None = None,
+) -> optuna.storages.BaseStorage | str:
+    """Return the storage of an address, in the form that Optuna's functions take.
+
+    Parameters
+    ----------
+    address
+        Where.
+    on_stale
+        Called with the study and a trial whose worker has stopped sending heartbeats; for
+        database servers.
+
+    Raises
+    ------
+    InputError
+        If the URL is malformed, a file is damaged or a driver is missing.
+    """
+    url, file = address.storage, address.file
+    if url.startswith(_JOURNAL):
+        from optuna.storages.journal import JournalFileBackend
+
+        return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+    if url.startswith(_GRPC):
+        host, _, port = url.removeprefix(_GRPC).partition(":")
+        if not port.isdigit():
+            raise InputError(f"expected grpc://HOST:PORT, found {url!r}")
+        return optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+    if file is not None:
+        _check_sqlite(file)
+        return url
+
+    try:
+        with warnings.catch_warnings():
+            # Heartbeats are marked experimental; they are what tells a dead worker from a slow one.
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return optuna.storages.RDBStorage(
+                url,
+                heartbeat_interval=_HEARTBEAT_SECONDS,
+                heartbeat_stale_trial_callback=on_stale,
+            )
+    except ImportError as error:
+        raise InputError(f"{url}: its database driver is missing: {error}") from None
+    except ValueError as error:
+        raise InputError(f"{url}: not a storage: {str(error).splitlines()[0]}") from None
+
+
+def _check_sqlite(file: Path) -> None:
+    """Refuse a damaged file before anything is written to it."""
+    if not file.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.Error as error:
+        verdict = str(error)
+    if verdict != "ok":
+        raise InputError(
+            f"{file}: the SQLite file is damaged ({verdict.splitlines()[0]}); "
+            "restore it from a copy or name another file"
+        )
