@@ -9,8 +9,6 @@ import typer
 from predictnas import __version__
 
 app = typer.Typer(
-    help="Neural architecture search with predictors, zero-cost proxies and real training.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -51,6 +49,21 @@ Scale = Annotated[
 Timeout = Annotated[
     float | None, typer.Option("--time-limit", help="Seconds a candidate may train.")
 ]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"predictnas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
+    ] = False,
+) -> None:
+    """Neural architecture search with predictors, zero-cost proxies and real training."""
 
 
 @app.command()
@@ -301,14 +314,6 @@ def export(
     running.export(study, out, task, device, threads, json)
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    from predictnas.console import say
-
-    say(__version__)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; errors of use are one line on standard error and exit code 2."""
     import optuna
@@ -320,7 +325,7 @@ def main(arguments: list[str] | None = None) -> None:
     # Optuna tells of every trial on its own; what the user should know stands in our lines.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        code = app(arguments, standalone_mode=False)
+        code = app(arguments or sys.argv[1:] or ["--help"], standalone_mode=False)
     except (PredictNASError, encoders.EncodingError, proxies.ProxyError) as error:
         _fail(str(error))
     except typer.TyperException as error:

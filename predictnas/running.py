@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
+from numpy.typing import NDArray
 
 from predictnas.arguments import parse_scale, proxy_names, read_recipe, set_threads
 from predictnas.console import TrialDisplay, say, write_json
@@ -21,7 +23,7 @@ from predictnas.labels import (
     run_trials,
 )
 from predictnas.scoring import ProxyScorer, proxy_ranking
-from predictnas.search import get_searcher
+from predictnas.search import Scorer, get_searcher
 from predictnas.sources import read_architectures
 from predictnas.spaces import Space, get_space
 from predictnas.storages import StudyAddress
@@ -36,6 +38,9 @@ from predictnas.training import (
 )
 
 __all__ = ["Run", "export", "report"]
+
+LARGE_POOL = 50
+"""Architectures from which on scoring them is worth a line."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +158,8 @@ class Run:
         if searcher == "bananas":
             wanted = proxy_names(options.pop("proxies", None))
             if wanted:
-                options |= {"scorer": self.scorer(wanted), "ranking": proxy_ranking}
+                options |= {"scorer": self._announced(self.scorer(wanted))}
+                options |= {"ranking": proxy_ranking}
         # A bad option is told before a study is made.
         make(self.space, self.seed, **options)
         with open_study(self.address, self.space, self.task, self.recipe) as study:
@@ -163,6 +169,16 @@ class Run:
                 seed = _mixed(self.seed, len(study.get_trials(deepcopy=False)))
             study.sampler = make(self.space, seed, **options)
             self._train(study, trials, time_limit, json, origin=searcher)
+
+    def _announced(self, scorer: ProxyScorer) -> Scorer:
+        """Tell of large pools before they are scored: that takes seconds."""
+
+        def score(archs: NDArray[np.int64]) -> pd.DataFrame:
+            if len(archs) >= LARGE_POOL:
+                say(f"scoring a pool of {len(archs)} architectures: {', '.join(scorer.names)}")
+            return scorer(archs)
+
+        return score
 
     def _enqueue_random(self, study: optuna.Study, count: int) -> None:
         """Queue ``count`` more random architectures, the same ones however often it is resumed."""

@@ -7,10 +7,10 @@ import optuna
 
 from predictnas.errors import unknown_name
 from predictnas.search.acquisition import ACQUISITIONS
-from predictnas.search.bananas import BananasSampler
+from predictnas.search.bananas import BananasSampler, Scorer
 from predictnas.spaces import Space
 
-__all__ = ["ACQUISITIONS", "SEARCHERS", "BananasSampler", "get_searcher"]
+__all__ = ["ACQUISITIONS", "SEARCHERS", "BananasSampler", "Scorer", "get_searcher"]
 
 
 def _random(_: Space, seed: int) -> optuna.samplers.BaseSampler:
