@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
 
@@ -24,10 +26,13 @@ from proxies.errors import UndefinedProxyError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["lent", "random_streams"]
+__all__ = ["gaussian", "lent", "random_streams"]
 
 # Modules that hand their attribute `dropout` to a function instead of holding a dropout layer.
 _OWN_DROPOUT = (nn.MultiheadAttention, nn.RNNBase)
+# Modules whose `weight` and `bias` are initialised anew by redrawing.
+_LAYERS = (_ConvNd, nn.Linear)
+_NORMALISATIONS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
 
 
 @contextmanager
@@ -65,6 +70,19 @@ def random_streams(seed: int, device: torch.device) -> Iterator[None]:
             torch.cuda.set_rng_state_all(cuda_states)
 
 
+def gaussian(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    """Return standard normal numbers, the same for every device and floating-point type.
+
+    Parameters
+    ----------
+    shape
+        Their shape.
+    generator
+        Where they come from, on the CPU.
+    """
+    return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
+
+
 @contextmanager
 def lent(
     model: nn.Module,
@@ -74,6 +92,7 @@ def lent(
     training: bool,
     dtype: torch.dtype | None = None,
     absolute: bool = False,
+    redraw: torch.Generator | None = None,
 ) -> Iterator[dict[str, nn.Parameter]]:
     """Lend a model: inside, it computes with copies on `device`; afterwards it is as before.
 
@@ -96,6 +115,12 @@ def lent(
         The floating-point type of the copies; their own if not given.
     absolute
         Whether parameters are replaced by their absolute values.
+    redraw
+        Generator on the CPU, which is advanced, for another initialisation: in the order of
+        ``model.named_parameters()``, weights of convolutions and linear layers are drawn from
+        N(0, 1) by :func:`gaussian`. Their biases are 0; normalisations have weight 1 and bias 0.
+        Parameters of other kinds stay as they are, such as embeddings, recurrent layers, the
+        input projections of attention and those that a parametrised weight is computed from.
 
     Yields
     ------
@@ -119,7 +144,7 @@ def lent(
         stack.enter_context(torch.enable_grad())
         if torch.is_autocast_enabled(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))
-        leaves, stand_ins = _leaves(model, device, dtype, absolute)
+        leaves, stand_ins = _leaves(model, device, dtype, absolute, redraw)
 
         def lend(value: Any) -> Any:
             if not isinstance(value, torch.Tensor):
@@ -140,23 +165,46 @@ def lent(
 
 
 def _leaves(
-    model: nn.Module, device: torch.device, dtype: torch.dtype | None, absolute: bool
+    model: nn.Module,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    absolute: bool,
+    redraw: torch.Generator | None,
 ) -> tuple[dict[str, nn.Parameter], dict[int, torch.Tensor]]:
     """Return the leaves by parameter name, and by the identity of what they stand in for."""
     leaves: dict[str, nn.Parameter] = {}
     stand_ins: dict[int, torch.Tensor] = {}
+    drawn, constants = _initial_values(model) if redraw is not None else (set(), {})
     for name, parameter in model.named_parameters():
         if is_lazy(parameter):
             raise UndefinedProxyError(
                 f"expected initialised parameters, found lazy {name!r}; run one forward pass first"
             )
         copy = _copy(parameter, device, dtype)
+        if redraw is not None and id(parameter) in drawn:
+            copy.copy_(gaussian(copy.shape, redraw))
+        elif id(parameter) in constants:
+            copy.fill_(constants[id(parameter)])
         differentiable = copy.is_floating_point() or copy.is_complex()
         if absolute and differentiable:
             copy = copy.abs()
         leaves[name] = nn.Parameter(copy, requires_grad=differentiable)
         stand_ins[id(parameter)] = leaves[name]
     return leaves, stand_ins
+
+
+def _initial_values(model: nn.Module) -> tuple[set[int], dict[int, float]]:
+    """Return which parameters, by identity, redrawing draws, and which get a constant."""
+    drawn: set[int] = set()
+    constants: dict[int, float] = {}
+    for module in model.modules():
+        weight, bias = (id(module._parameters.get(name)) for name in ("weight", "bias"))
+        if isinstance(module, _LAYERS):
+            drawn.add(weight)
+            constants[bias] = 0.0
+        elif isinstance(module, _NORMALISATIONS):
+            constants |= {weight: 1.0, bias: 0.0}
+    return drawn, constants
 
 
 def _copy(tensor: torch.Tensor, device: torch.device, dtype: torch.dtype | None) -> torch.Tensor:

@@ -56,11 +56,22 @@ class Subject:
         return self.inputs[0].shape[0]
 
     def lent(
-        self, *, training: bool, dtype: torch.dtype | None = None, absolute: bool = False
+        self,
+        *,
+        training: bool,
+        dtype: torch.dtype | None = None,
+        absolute: bool = False,
+        redraw: torch.Generator | None = None,
     ) -> AbstractContextManager[dict[str, nn.Parameter]]:
         """Lend the model for a measurement; see :func:`proxies.isolation.lent`."""
         return lent(
-            self.model, self.device, self.seed, training=training, dtype=dtype, absolute=absolute
+            self.model,
+            self.device,
+            self.seed,
+            training=training,
+            dtype=dtype,
+            absolute=absolute,
+            redraw=redraw,
         )
 
     def forward(self, inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -1,4 +1,7 @@
-"""The feature pass: the feature maps of Gaussian noise, and of the same noise a little changed."""
+"""The feature pass: what a network with Gaussian weights makes of Gaussian noise, and of a change.
+
+Everything is drawn from one generator: the noise x, the change ε, then the weights.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from proxies.errors import UndefinedProxyError
+from proxies.isolation import gaussian
 from proxies.passes.batch import chunk_size
 from proxies.passes.graph import live_nodes
 
@@ -34,7 +38,7 @@ _BATCH_NORM = (
 
 @dataclass(frozen=True)
 class Perturbation:
-    """What a small change of a Gaussian input does to the feature maps.
+    """What a small change of a Gaussian input does to the feature maps of Gaussian weights.
 
     Parameters
     ----------
@@ -153,6 +157,9 @@ class FeatureWatcher(TorchFunctionMode):
 def perturbation(subject: Subject, size: float) -> Perturbation:
     """Return the feature maps of Gaussian noise x and of x + αε, and x's batch variances.
 
+    x and ε come from a generator with the subject's seed, and after them the weights; see
+    `redraw` of :func:`proxies.isolation.lent`.
+
     Parameters
     ----------
     subject
@@ -168,16 +175,22 @@ def perturbation(subject: Subject, size: float) -> Perturbation:
     if not all(x.is_floating_point() for x in subject.inputs):
         raise UndefinedProxyError("expected floating-point inputs to perturb, found whole numbers")
     generator = torch.Generator().manual_seed(subject.seed)
-    noise = [_gaussian(x, generator) for x in subject.inputs]
-    changed = [x + size * _gaussian(x, generator) for x in noise]
+    noise = [gaussian(x.shape, generator).to(x) for x in subject.inputs]
+    changed = [x + size * gaussian(x.shape, generator).to(x) for x in noise]
     rows = chunk_size(subject)
-    clean, variances = _features(subject, noise, rows, with_variances=True)
-    perturbed, _ = _features(subject, changed, rows, with_variances=False)
+    weights = generator.clone_state()
+    clean, variances = _features(subject, noise, rows, generator, with_variances=True)
+    perturbed, _ = _features(subject, changed, rows, weights, with_variances=False)
     return Perturbation(clean, perturbed, variances)
 
 
 def _features(
-    subject: Subject, inputs: list[torch.Tensor], rows: int, *, with_variances: bool
+    subject: Subject,
+    inputs: list[torch.Tensor],
+    rows: int,
+    weights: torch.Generator,
+    *,
+    with_variances: bool,
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
     """Return the feature maps of inputs, and the batch variances on the way if asked for.
 
@@ -185,7 +198,8 @@ def _features(
     """
     maps: list[torch.Tensor] = []
     variances: list[torch.Tensor] = []
-    with subject.lent(training=True), torch.set_grad_enabled(with_variances):
+    lent = subject.lent(training=True, redraw=weights)
+    with lent, torch.set_grad_enabled(with_variances):
         for chunk in zip(*(torch.split(x, rows) for x in inputs), strict=True):
             leaves = [x.clone().requires_grad_(with_variances) for x in chunk]
             with FeatureWatcher() as watcher:
@@ -195,11 +209,6 @@ def _features(
                 variances = watcher.batch_variances(features, leaves)
             maps.append(features.detach().reshape(len(features), -1))
     return torch.cat(maps), variances
-
-
-def _gaussian(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return standard normal numbers, drawn on the CPU so that every device gets the same."""
-    return torch.randn(like.shape, generator=generator).to(like.device, like.dtype)
 
 
 def _is_map(tensor: torch.Tensor) -> bool:

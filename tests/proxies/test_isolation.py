@@ -63,6 +63,57 @@ def test_absolute_values_in_another_type():
         assert model[1].num_batches_tracked.dtype == torch.int64
 
 
+def test_redrawn_weights_are_standard_normal_and_all_else_is_in_its_place():
+    model = nn.ModuleDict(
+        {
+            "convolution": nn.Conv2d(3, 4, 3),
+            "transposed": nn.ConvTranspose1d(2, 3, 2),
+            "linear": nn.Linear(5, 4, dtype=torch.float64),
+            "batch": nn.BatchNorm2d(4),
+            "instance": nn.InstanceNorm1d(4, affine=True),
+            "group": nn.GroupNorm(2, 4),
+            "layer": nn.LayerNorm(4, bias=False),
+            "rms": nn.RMSNorm(4),
+            "plain": nn.LayerNorm(4, elementwise_affine=False),
+            "embedding": nn.Embedding(3, 4),
+            "rectifier": nn.PReLU(),
+            "attention": nn.MultiheadAttention(4, 2),
+            "recurrent": nn.LSTM(2, 2),
+            "parametrised": nn.utils.parametrizations.weight_norm(nn.Linear(3, 2, bias=False)),
+        }
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(7)
+    generator = torch.Generator().manual_seed(3)
+    with lent(model, CPU, 0, training=True, redraw=generator.clone_state()) as leaves:
+        for name in ("convolution", "transposed", "linear", "attention.out_proj"):
+            layer = model.get_submodule(name)
+            weight = torch.randn(layer.weight.shape, generator=generator).to(layer.weight.dtype)
+            assert torch.equal(layer.weight, weight), name
+            assert not layer.bias.any(), name
+        for name in ("batch", "instance", "group", "layer", "rms"):
+            assert (model[name].weight == 1).all(), name
+            assert getattr(model[name], "bias", None) is None or not model[name].bias.any(), name
+        others = {name for name, leaf in leaves.items() if (leaf == 7).all()}
+    assert others == {
+        *("embedding.weight", "rectifier.weight"),
+        *("attention.in_proj_weight", "attention.in_proj_bias"),
+        *(f"recurrent.{name}_l0" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),
+        *(f"parametrised.parametrizations.weight.original{part}" for part in (0, 1)),
+    }
+    assert all((parameter == 7).all() for parameter in model.parameters())
+
+
+def test_shared_weights_are_redrawn_once():
+    model = nn.ModuleList([nn.Embedding(3, 4), nn.Linear(4, 3, bias=False), nn.Linear(4, 3)])
+    model[1].weight = model[2].weight = model[0].weight
+    generator = torch.Generator().manual_seed(3)
+    with lent(model, CPU, 0, training=True, redraw=generator.clone_state()):
+        assert model[0].weight is model[1].weight is model[2].weight
+        assert torch.equal(model[0].weight, torch.randn(3, 4, generator=generator))
+
+
 def test_modes_inside():
     model = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5), nn.AlphaDropout(0.5))
     model[0].eval()

@@ -15,33 +15,39 @@ def score_of(model: nn.Module, x: torch.Tensor, **options) -> proxies.ProxyScore
     return proxies.score(model, (x, None), ["zen"], **options)["zen"]
 
 
-def draws(x: torch.Tensor, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the Gaussian x and the Gaussian ε of that seed."""
+def draws(x: torch.Tensor, *weights: tuple[int, ...], seed: int = 0) -> tuple[torch.Tensor, ...]:
+    """Return the Gaussian x, the Gaussian ε and the Gaussian weights of that seed."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.randn(x.shape, generator=generator), torch.randn(x.shape, generator=generator)
+    return tuple(torch.randn(s, generator=generator) for s in (x.shape, x.shape, *weights))
+
+
+def redrawn(model: nn.Module, x: torch.Tensor, seed: int = 0) -> nn.Module:
+    """Give the convolutions and linear layers of a network the weights of that seed."""
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    _, _, *weights = draws(x, *(layer.weight.shape for layer in layers), seed=seed)
+    with torch.no_grad():
+        for layer, weight in zip(layers, weights, strict=True):
+            layer.weight.copy_(weight)
+            if layer.bias is not None:
+                layer.bias.zero_()
+    return model
 
 
 def test_by_hand_without_normalisation():
-    # g(x) = −3 x, so that the change is 3 α ‖ε‖, in the mean over the samples.
-    first = nn.Linear(2, 2, bias=False)
-    with torch.no_grad():
-        first.weight.copy_(-3 * torch.eye(2))
+    # g(x) = W x, so that the change is α ‖W ε‖, in the mean over the samples.
     x = torch.zeros(5, 2, dtype=torch.float64)
-    _, noise = draws(x.float(), seed=4)
-    expected = math.log(3 * SIZE * np.linalg.norm(noise.double().numpy(), axis=1).mean())
-    model = nn.Sequential(first, nn.Linear(2, 3)).double()
-    generator = torch.Generator().manual_seed(4)
-    assert torch.equal(torch.randn(5, 2, generator=generator), draws(x.float(), 4)[0])
+    _, noise, weight, _ = (part.double().numpy() for part in draws(x, (7, 2), (3, 7), seed=4))
+    expected = math.log(SIZE * np.linalg.norm(noise @ weight.T, axis=1).mean())
+    model = nn.Sequential(nn.Linear(2, 7), nn.Linear(7, 3)).double()
     assert score_of(model, x, seed=4).value == pytest.approx(expected, rel=1e-6)
 
 
-class OneChannel(nn.Module):
-    """A pixelwise factor, batch normalisation, global pooling."""
+class Pixelwise(nn.Module):
+    """A weighted sum of the channels, batch normalisation, global pooling."""
 
-    def __init__(self, factor: float) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(1, 1, 1, bias=False)
-        nn.init.constant_(self.convolution.weight, factor)
+        self.convolution = nn.Conv2d(channels, 1, 1)
         self.norm = nn.BatchNorm2d(1, eps=1e-12)
         self.head = nn.Linear(1, 2)
 
@@ -49,41 +55,78 @@ class OneChannel(nn.Module):
         return self.head(self.norm(self.convolution(x)).mean((2, 3)))
 
 
-def one_channel_by_hand(x: torch.Tensor, factor: float) -> float:
-    clean, noise = (part.double().numpy() for part in draws(x))
-    changed = clean + SIZE * noise
-    features = [(v - v.mean()) / v.std() for v in (clean, changed)]
+def pixelwise_by_hand(x: torch.Tensor, seed: int = 0) -> tuple[float, float]:
+    """Return both terms of the score: the change, and the batch normalisation's."""
+    shape = (1, x.shape[1], 1, 1)
+    clean, noise, weight = (part.double().numpy() for part in draws(x, shape, seed=seed))
+    sums = [(v * weight).sum(1) for v in (clean, clean + SIZE * noise)]
+    features = [(v - v.mean()) / v.std() for v in sums]
     change = np.linalg.norm((features[0] - features[1]).reshape(len(x), -1), axis=1).mean()
-    return math.log(change) + math.log(factor * clean.std())
+    return math.log(change), math.log(sums[0].std())
 
 
-@pytest.mark.parametrize("factor", [0.1, 1.0, 20.0])
-def test_by_hand_with_batch_normalisation(factor):
-    x = torch.zeros(4, 1, 3, 3)
-    expected = one_channel_by_hand(x, factor)
-    assert score_of(OneChannel(factor), x).value == pytest.approx(expected, rel=1e-4)
+@pytest.mark.parametrize("channels", [1, 5, 50])
+@pytest.mark.parametrize("seed", [0, 3])
+def test_by_hand_with_batch_normalisation(channels, seed):
+    x = torch.zeros(4, channels, 3, 3)
+    expected = sum(pixelwise_by_hand(x, seed))
+    assert score_of(Pixelwise(channels), x, seed=seed).value == pytest.approx(expected, rel=1e-4)
 
 
 def test_batch_normalisation_is_not_read_off_its_running_variance():
     # The mistake: after two forwards with momentum 0.1, running_var is 0.81 + 0.19 of what the
     # batch has; it drifts with repeats, and stays 1 (log 0) in evaluation mode.
-    x = torch.zeros(4, 1, 3, 3)
-    model = OneChannel(20.0)
-    expected = one_channel_by_hand(x, 20.0)
+    x = torch.zeros(4, 50, 3, 3)
+    model = redrawn(Pixelwise(50), x)
+    change, scale = pixelwise_by_hand(x)
     clean, noise = draws(x)
     with torch.no_grad():
         model(clean)
         model(clean + SIZE * noise)
-    mistaken = expected - math.log(20 * clean.double().numpy().std())
-    mistaken += math.log(float(model.norm.running_var.sqrt().mean()))
-    assert abs(mistaken - expected) > 0.5
+    mistaken = math.log(float(model.norm.running_var.sqrt().mean()))
+    assert abs(mistaken - scale) > 0.5
     for _ in range(3):
-        assert score_of(model, x).value == pytest.approx(expected, rel=1e-4)
-    assert score_of(model.eval(), x).value == pytest.approx(expected, rel=1e-4)
+        assert score_of(model, x).value == pytest.approx(change + scale, rel=1e-4)
+    assert score_of(model.eval(), x).value == pytest.approx(change + scale, rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["cells", "residual", "group_normalised", "perceptron"])
+def test_a_trained_and_an_untrained_model_score_the_same(kind, make, batch):
+    x, y = batch
+    model = make(kind)
+    untrained = score_of(model, x, seed=3).value
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
+    before = nn.utils.parameters_to_vector(model.parameters())
+    for _ in range(3):
+        optimiser.zero_grad()
+        functional.cross_entropy(model(x), y).backward()
+        optimiser.step()
+    assert not torch.allclose(before, nn.utils.parameters_to_vector(model.parameters()))
+    assert score_of(model, x, seed=3).value == untrained
+
+
+def test_the_default_type_makes_no_difference(make, batch):
+    model = make("cells")
+    expected = score_of(model, batch[0]).value
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert score_of(model, batch[0]).value == expected
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_weights_differ_from_the_noise():
+    # The mistake: a second generator with the same seed, which draws the same numbers again.
+    x = torch.zeros(4, 4)
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 2))
+    noise, _ = draws(x)
+    clean = proxies.Probe(model, (x, None)).perturbation.clean
+    assert not torch.allclose(clean, noise @ noise.T)
+    assert torch.allclose(clean, redrawn(model, x)[0](noise))
 
 
 def test_agrees_with_plain_code(make, batch):
-    model = make("cells").train()
+    model = redrawn(make("cells"), batch[0], seed=9).train()
     variances, features = [], []
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -163,11 +206,12 @@ def test_feature_map_is_what_is_pooled(form, batch):
     torch.manual_seed(0)
     model = Head(form)
     model(batch[0])
+    clean = proxies.Probe(model, batch).perturbation.clean
+    redrawn(model, batch[0])
     with torch.no_grad():
         features = functional.relu(model.convolution(draws(batch[0])[0]))
         if form == "squeeze and excitation":
             features = features * torch.sigmoid(features.mean((2, 3), keepdim=True))
-    clean = proxies.Probe(model, batch).perturbation.clean
     found, expected = clean.sort().values, features.flatten(1).sort().values
     torch.testing.assert_close(found, expected)
 
