@@ -1,0 +1,62 @@
+"""Predictors: from a few labelled architectures to the accuracy of all others.
+
+`PoolModel`, which lets BoTorch's acquisition functions choose among architectures, is in
+`predictnas.predictors.botorch_model`: importing it imports BoTorch.
+"""
+
+from typing import Any
+
+from predictnas.errors import unknown_name
+from predictnas.predictors.base import Predictor
+from predictnas.predictors.forest import ForestPredictor
+from predictnas.predictors.gp import GPPredictor
+from predictnas.predictors.mlp import MLPEnsemble
+from predictnas.predictors.persistence import load_predictor, save_predictor
+
+__all__ = [
+    "PREDICTORS",
+    "ForestPredictor",
+    "GPPredictor",
+    "MLPEnsemble",
+    "Predictor",
+    "get_predictor",
+    "load_predictor",
+    "save_predictor",
+]
+
+PREDICTORS: dict[str, type[Predictor]] = {
+    "gp": GPPredictor,
+    "mlp": MLPEnsemble,
+    "forest": ForestPredictor,
+}
+
+
+def get_predictor(name: str, **parameters: Any) -> Predictor:
+    """Return an unfitted predictor.
+
+    Parameters
+    ----------
+    name
+        One of `PREDICTORS`.
+    parameters
+        Parameters of its constructor.
+
+    Raises
+    ------
+    InputError
+        If there is no predictor of that name, or it has no parameter of a name given.
+
+    Examples
+    --------
+    >>> get_predictor("forest", trees=50).trees
+    50
+    """
+    if name not in PREDICTORS:
+        raise unknown_name("predictor", name, PREDICTORS)
+    predictor: Predictor = PREDICTORS[name]()
+    known = predictor.get_params(deep=False)
+    for parameter in parameters:
+        if parameter not in known:
+            raise unknown_name(f"{name} parameter", parameter, known)
+    predictor.set_params(**parameters)
+    return predictor

@@ -1,0 +1,212 @@
+"""The contract of predictors."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils.validation import check_is_fitted
+
+from predictnas.errors import InputError
+from predictnas.predictors.inputs import Inputs, read_inputs, read_targets
+from predictnas.predictors.warp import YeoJohnson
+
+if TYPE_CHECKING:
+    from botorch.posteriors.posterior import Posterior
+    from torch import Tensor
+
+__all__ = ["PosteriorOver", "Predictor"]
+
+PosteriorOver = Callable[["Tensor"], "Posterior"]
+
+WARPS = {"yeo-johnson": None, "none": 1.0}
+CHUNK_ROWS = 8192
+
+
+class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
+    """A scikit-learn regressor from a table of architectures to their accuracy.
+
+    A table is a DataFrame with a column ``graph`` of `encoders.ArchGraph` and any numeric columns
+    (proxy scores, sizes), possibly none; tables without graphs and plain arrays of numbers are
+    fine as well. Column order never matters. NaN, infinities, columns that were not there in
+    `fit` and operations outside the vocabulary are refused by name. Everything is computed in
+    float64 unless a predictor says otherwise, and nothing depends on global random state.
+
+    Accuracies are skewed: most architectures lie close together below the best, a few are dead.
+    Targets therefore pass through a monotone `YeoJohnson` warp, learned in `fit` and undone in
+    every prediction: predictors see targets ``z`` of about zero mean and unit variance, users see
+    their own unit.
+
+    A subclass stores the parameters ``encoding``, ``operations`` and ``warp`` beside its own,
+    checks its own in `_check_parameters`, and implements three methods in the unit of ``z``:
+    `_fit` learns; `_predict` gives mean and standard deviation of a *new label*, observation
+    noise included; `_posterior_over` gives BoTorch the joint posterior of the *noise-free*
+    function. Fitted attributes end in an underscore and hold arrays, plain values or the
+    dataclasses of this package, so that `save_predictor` can store them.
+
+    Attributes
+    ----------
+    columns_ : tuple of str
+        The columns seen in `fit`, in alphabetical order.
+    feature_names_in_ : array of str
+        The same in the order of the table; absent after fitting to an array.
+    n_features_in_ : int
+        Their number.
+    warp_ : YeoJohnson
+        The warp of the targets.
+    fingerprint_ : str
+        A hash of the training rows and labels, whatever their order.
+    """
+
+    encoding: str | Sequence[str]
+    operations: Sequence[str] | None
+    warp: str
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Learn from labelled architectures, forgetting any earlier fit.
+
+        Parameters
+        ----------
+        X
+            A table of `n` architectures.
+        y
+            Their targets in any unit, shape ``(n,)``.
+
+        Raises
+        ------
+        InputError
+            If a parameter, the table or the targets cannot be used.
+        """
+        if self.warp not in WARPS:
+            raise InputError(f"expected warp as one of {', '.join(WARPS)}, found {self.warp!r}")
+        self._check_parameters()
+        inputs = read_inputs(X)
+        targets = read_targets(y, len(inputs))
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+        self.columns_ = inputs.names()
+        self.n_features_in_ = len(self.columns_)
+        if isinstance(X, pd.DataFrame):
+            self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        self.warp_ = YeoJohnson.learn(targets, WARPS[self.warp])
+        self.fingerprint_ = _fingerprint(inputs, targets)
+        self._fit(inputs, self.warp_.transform(targets))
+        return self
+
+    def predict(self, X: Any, return_std: bool = False) -> Any:
+        """Predict the targets of `n` architectures.
+
+        Parameters
+        ----------
+        X
+            A table with the columns of the training table.
+        return_std
+            Whether to return standard deviations too.
+
+        Returns
+        -------
+        array ``(n,)`` or a pair of them
+            The mean of a new label of each architecture, and its standard deviation: what is not
+            known about the architecture and the noise of training it, together. Both are in the
+            unit of the targets.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        InputError
+            If the table cannot be used.
+        """
+        inputs = self._read(X)
+        chunks = [
+            self._predict(inputs.rows(start, start + CHUNK_ROWS))
+            for start in range(0, len(inputs), CHUNK_ROWS)
+        ]
+        warped_mean, warped_std = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+        mean, std = self.warp_.moments(warped_mean, warped_std)
+        return (mean, std) if return_std else mean
+
+    def posterior(self, X: Any) -> "Posterior":
+        """Return BoTorch's joint posterior of the noise-free targets of `n` architectures.
+
+        Parameters
+        ----------
+        X
+            A table with the columns of the training table.
+
+        Returns
+        -------
+        botorch.posteriors.Posterior
+            Mean, variance ``(n, 1)`` and joint samples ``(..., n, 1)`` in the unit of the targets,
+            observation noise not included.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        InputError
+            If the table cannot be used.
+        """
+        import torch
+
+        posterior_over = self.posterior_over(X)
+        return posterior_over(torch.arange(len(X)))
+
+    def posterior_over(self, X: Any, *, warped: bool = False) -> PosteriorOver:
+        """Prepare the joint posteriors of any rows of a table.
+
+        What all rows need is computed once; after that, the posterior of a few rows is cheap.
+
+        Parameters
+        ----------
+        X
+            A table with the columns of the training table.
+        warped
+            Whether the posteriors are over warped targets, ``warp_.transform`` of the targets,
+            which keep the order of architectures and are Gaussian where the predictor is.
+
+        Returns
+        -------
+        callable
+            Maps row numbers, an integer tensor ``(*batch, q)``, to a posterior over ``q`` rows
+            for every batch.
+        """
+        from predictnas.predictors.posteriors import in_target_unit
+
+        posterior_over = self._posterior_over(self._read(X))
+        warp = self.warp_
+        return posterior_over if warped else lambda rows: in_target_unit(posterior_over(rows), warp)
+
+    def _read(self, X: Any) -> Inputs:
+        check_is_fitted(self)
+        return read_inputs(X, self.columns_)
+
+    def _check_parameters(self) -> None:
+        """Raise InputError for a parameter of the subclass that cannot be used."""
+
+    @abstractmethod
+    def _fit(self, inputs: Inputs, targets: NDArray[np.float64]) -> None:
+        """Learn from `n` rows and their warped targets ``(n,)``."""
+
+    @abstractmethod
+    def _predict(self, inputs: Inputs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and standard deviation ``(n,)`` of new warped labels, noise included."""
+
+    @abstractmethod
+    def _posterior_over(self, inputs: Inputs) -> PosteriorOver:
+        """Return what maps row numbers ``(*batch, q)`` to posteriors of warped targets."""
+
+
+def _fingerprint(inputs: Inputs, targets: NDArray[np.float64]) -> str:
+    rows = sorted(
+        f"{identity} {numbers.tobytes().hex()} {float(target).hex()}"
+        for identity, numbers, target in zip(
+            inputs.identities(), inputs.numeric, targets, strict=True
+        )
+    )
+    text = "\n".join([*inputs.columns, *rows])
+    return hashlib.sha256(text.encode()).hexdigest()
