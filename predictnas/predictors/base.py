@@ -81,7 +81,7 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         InputError
             If a parameter, the table or the targets cannot be used.
         """
-        if self.warp not in WARPS:
+        if self.warp not in list(WARPS):
             raise InputError(f"expected warp as one of {', '.join(WARPS)}, found {self.warp!r}")
         self._check_parameters()
         inputs = read_inputs(X)
@@ -142,7 +142,8 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         -------
         botorch.posteriors.Posterior
             Mean, variance ``(n, 1)`` and joint samples ``(..., n, 1)`` in the unit of the targets,
-            observation noise not included.
+            observation noise not included. Samples being joint, memory grows with the square of
+            `n` where the predictor is a Gaussian process; `posterior_over` can take rows apart.
 
         Raises
         ------

@@ -56,7 +56,7 @@ def train(
     tuple of arrays
         Weights ``(s, inputs, outputs)`` and biases ``(s, 1, outputs)`` of the layers, in turn.
     """
-    with single_thread():
+    with single_thread(), torch.enable_grad():
         widths = (matrix.shape[1], *hidden, 1)
         layers = _initial_layers(len(held_out), widths, generator)
         rows = torch.from_numpy(matrix.astype(np.float32)).expand(len(held_out), -1, -1)
@@ -108,7 +108,7 @@ class _Batches:
         # Random keys, with those of unseen rows at the end, order each member's rows.
         keys = self.generator.random(self.held_out.shape) + self.held_out
         rows = np.argpartition(keys, self.size - 1, axis=1)[:, : self.size]
-        weights = torch.full(rows.shape, 1 / self.size)
+        weights = torch.full(rows.shape, 1 / self.size, dtype=torch.float32)
         return (self.members, torch.from_numpy(rows)), weights
 
 
@@ -124,11 +124,14 @@ def _initial_layers(
 ) -> list[Tensor]:
     """Draw weights of variance ``2 / inputs`` and zero biases; the last layer starts small."""
     gains = [*(1.0 for _ in widths[2:]), 0.1]
-    layers = []
+    layers: list[Tensor] = []
     for inputs, outputs, gain in zip(widths, widths[1:], gains, strict=False):
         weights = gain * np.sqrt(2 / inputs) * generator.normal(size=(members, inputs, outputs))
-        layers.append(torch.tensor(weights, dtype=torch.float32, requires_grad=True))
-        layers.append(torch.zeros(members, 1, outputs, requires_grad=True))
+        biases = np.zeros((members, 1, outputs))
+        layers += [
+            torch.tensor(values, dtype=torch.float32, requires_grad=True)
+            for values in (weights, biases)
+        ]
     return layers
 
 

@@ -93,14 +93,14 @@ class ExactGP(gpytorch.models.ExactGP):  # type: ignore[misc]
 
     def __init__(self, features: Tensor, targets: Tensor, groups: Tensor) -> None:
         likelihood = GaussianLikelihood(
-            noise_prior=LogNormalPrior(-2.0, 1.0), noise_constraint=GreaterThan(SMALLEST_NOISE)
+            noise_prior=_log_normal(-2.0, 1.0), noise_constraint=GreaterThan(SMALLEST_NOISE)
         )
         super().__init__(features, targets, likelihood)
         location = 0.5 * float(np.log(int(groups.max()) + 1))
         self.mean_module = ConstantMean()
         self.covar_module = ScaleKernel(
-            GroupRBFKernel(groups, LogNormalPrior(location, 0.7)),
-            outputscale_prior=LogNormalPrior(0.0, 1.0),
+            GroupRBFKernel(groups, _log_normal(location, 0.7)),
+            outputscale_prior=_log_normal(0.0, 1.0),
         )
         self.median_lengthscale = float(np.exp(location))
         self.double()
@@ -156,6 +156,10 @@ def _double(value: float) -> Tensor:
     return torch.tensor(value, dtype=torch.float64)
 
 
+def _log_normal(location: float, width: float) -> LogNormalPrior:
+    return LogNormalPrior(_double(location), _double(width))
+
+
 def covariance(
     hyperparameters: Hyperparameters, groups: Tensor, first: Tensor, second: Tensor
 ) -> Tensor:
@@ -202,7 +206,7 @@ def fit(
     max_iterations
         The largest number of iterations from the better of two starts.
     """
-    with exact_computations(), single_thread():
+    with exact_computations(), single_thread(), torch.enable_grad():
         model = ExactGP(
             torch.from_numpy(features), torch.from_numpy(targets), torch.from_numpy(groups)
         )

@@ -208,6 +208,9 @@ class Features:
 def _graph_encodings(
     inputs: Inputs, encoding: str | Sequence[str], operations: Sequence[str] | None
 ) -> GraphEncodings:
+    for name, value in (("encoding", encoding), ("operations", operations or ())):
+        if not isinstance(value, Sequence) or (isinstance(value, str) and name == "operations"):
+            raise InputError(f"expected {name} as a tuple of names, found {value!r}")
     names = (encoding,) if isinstance(encoding, str) else tuple(encoding)
     for name in names:
         if name not in ENCODERS:

@@ -31,8 +31,9 @@ class GPPredictor(Predictor):
 
     with `x` the rows of `Features`. Lengthscales for every single column of a one-hot encoding
     would outnumber the labels. Hyperparameters, noise among them, are point estimates of highest
-    posterior density, see `exact_gp`. There is nothing random, and a fit to `n` labels takes
-    :math:`O(n^3)`.
+    posterior density, see `exact_gp`. There is nothing random. Hyperparameters are sought on at
+    most ``max_search_labels`` labels, since each of their many steps takes :math:`O(n^3)`; the
+    posterior conditions on all labels, exactly and once.
 
     Parameters
     ----------
@@ -45,6 +46,9 @@ class GPPredictor(Predictor):
         The warp of the targets: ``"yeo-johnson"`` or ``"none"``.
     max_iterations
         The largest number of L-BFGS iterations from the better of two starts.
+    max_search_labels
+        The largest number of labels that hyperparameters are sought on, spread evenly over the
+        rows in lexicographic order, so that the order of the table does not matter.
 
     Attributes
     ----------
@@ -71,14 +75,17 @@ class GPPredictor(Predictor):
         operations: Sequence[str] | None = None,
         warp: str = "yeo-johnson",
         max_iterations: int = 200,
+        max_search_labels: int = 1000,
     ) -> None:
         self.encoding = encoding
         self.operations = operations
         self.warp = warp
         self.max_iterations = max_iterations
+        self.max_search_labels = max_search_labels
 
     def _check_parameters(self) -> None:
         check_whole_number("max_iterations", self.max_iterations, 1)
+        check_whole_number("max_search_labels", self.max_search_labels, 1)
 
     def _fit(self, inputs: Inputs, targets: NDArray[np.float64]) -> None:
         import torch
@@ -88,8 +95,9 @@ class GPPredictor(Predictor):
 
         self.features_ = Features.learn(inputs, self.encoding, self.operations)
         self.rows_ = self.features_.transform(inputs)
+        searched = _spread(self.rows_, targets, self.max_search_labels)
         self.hyperparameters_ = exact_gp.fit(
-            self.rows_, targets, self.features_.groups, self.max_iterations
+            self.rows_[searched], targets[searched], self.features_.groups, self.max_iterations
         )
         with single_thread():
             rows = torch.from_numpy(self.rows_)
@@ -142,3 +150,13 @@ class GPPredictor(Predictor):
 
         groups = torch.from_numpy(self.features_.groups)
         return covariance(self.hyperparameters_, groups, first, second)
+
+
+def _spread(
+    rows: NDArray[np.float64], targets: NDArray[np.float64], count: int
+) -> NDArray[np.int64]:
+    """Return the numbers of at most ``count`` rows, evenly spread over their sorted order."""
+    if len(rows) <= count:
+        return np.arange(len(rows))
+    order = np.lexsort((targets, *rows.T))  # targets decide among equal rows
+    return np.sort(order[np.linspace(0, len(rows) - 1, count).astype(np.int64)])

@@ -148,7 +148,7 @@ def _pack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
         return {type(value).__name__: [_pack(item, arrays) for item in value]}
     if isinstance(value, ArchGraph):
         return {"graph": value.to_json()}
-    if type(value).__name__ in RECORDS:
+    if RECORDS.get(type(value).__name__) is type(value):
         fields = dataclasses.fields(value)
         packed = {field.name: _pack(getattr(value, field.name), arrays) for field in fields}
         return {"record": type(value).__name__, "fields": packed}
@@ -223,9 +223,10 @@ def _digest(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
         content = path.read_bytes()
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"expected a saved predictor at {path}, found {error.strerror}; check the path"
+            f"expected a saved predictor at {path}, found {reason}; check the path"
         ) from None
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -240,8 +241,8 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file so that, whatever happens, it is either the old or the new one."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
     try:
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
         try:
             with partial.open("xb") as stream:
                 stream.write(content)
@@ -250,8 +251,9 @@ def _write(path: Path, content: bytes) -> None:
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"expected to write the predictor to {path}, found {error.strerror}; "
+            f"expected to write the predictor to {path}, found {reason}; "
             "give a file in a folder that exists and is writable"
         ) from None

@@ -222,6 +222,22 @@ def test_global_randomness_and_threads_are_neither_used_nor_touched(name, make, 
     np.testing.assert_allclose(predictions[0], predictions[1], rtol=1e-12)
 
 
+def test_modes_of_torch_make_no_difference(name, make, cells):
+    table, accuracy = cells(30)
+    expected = make(name).fit(table[:20], accuracy[:20]).predict(table, return_std=True)
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # as many users of BoTorch do
+    try:
+        with torch.no_grad():
+            predictor = make(name).fit(table[:20], accuracy[:20])
+            found = predictor.predict(table, return_std=True)
+            posterior = predictor.posterior(table)
+    finally:
+        torch.set_default_dtype(dtype)
+    np.testing.assert_array_equal(found, expected)
+    assert posterior.mean.dtype == torch.float64
+
+
 def test_posterior_has_botorch_shapes_and_agrees_with_predict(name, make, cells):
     table, accuracy = cells(40, noise=0.5)
     predictor = make(name).fit(table[:30], accuracy[:30])

@@ -83,6 +83,10 @@ def test_mistakes_are_refused(inputs):
         Features.learn(graphs, ("path", "path"), None)
     with pytest.raises(InputError, match="numeric columns beside 'graph' where no encoding"):
         Features.learn(graphs, (), None)
+    with pytest.raises(InputError, match="expected encoding as a tuple of names, found 5"):
+        Features.learn(graphs, 5, None)
+    with pytest.raises(InputError, match="expected operations as a tuple of names, found 'a'"):
+        Features.learn(graphs, "path", "a")
     features = Features.learn(graphs, "adjacency", None)
     with pytest.raises(InputError, match="found c; fit again"):
         features.transform(read_inputs(pd.DataFrame({"graph": [chain("c")]})))

@@ -5,6 +5,7 @@ import torch
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.stats import lognorm, multivariate_normal
+from sklearn.base import clone
 
 from predictnas.predictors import GPPredictor
 from predictnas.predictors.exact_gp import (
@@ -111,13 +112,24 @@ def test_irrelevant_columns_get_long_lengthscales():
     assert idle > 4 * used
 
 
-def test_order_of_training_rows_makes_no_difference(cells):
+@pytest.mark.parametrize("limit", [1000, 12])
+def test_order_of_training_rows_makes_no_difference(cells, limit):
     table, accuracy = cells(40)
-    first = GPPredictor().fit(table[:30], accuracy[:30])
+    predictor = GPPredictor(max_search_labels=limit)
+    first = clone(predictor).fit(table[:30], accuracy[:30])
     order = np.random.default_rng(0).permutation(30)
-    second = GPPredictor().fit(table.iloc[order], accuracy[order])
+    second = clone(predictor).fit(table.iloc[order], accuracy[order])
     np.testing.assert_allclose(second.predict(table), first.predict(table), rtol=1e-4)
     assert first.fingerprint_ == second.fingerprint_
+
+
+def test_the_posterior_has_all_labels_where_the_search_had_some():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-2, 2, size=(60, 1))
+    y = np.sin(3 * x[:, 0])
+    predictor = GPPredictor(warp="none", max_search_labels=20).fit(x, y)
+    assert predictor.rows_.shape == (60, 1)
+    assert np.abs(predictor.predict(x) - y).max() < 0.1
 
 
 def test_global_settings_are_neither_used_nor_touched(cells):

@@ -14,6 +14,7 @@ PARAMETERS = {
     "operations": (("none", "skip_connect", "nor_conv_3x3"), ("nor_conv_3x3", "nor_conv_3x3")),
     "warp": ("none", "logit"),
     "max_iterations": (1, 0),
+    "max_search_labels": (10, 0),
     "folds": (3, 1),
     "repeats": (2, 1),
     "width": (8, 0),

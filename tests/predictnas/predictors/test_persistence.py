@@ -207,6 +207,7 @@ def test_unwritable_places_are_refused(predictor, tmp_path):
         (tmp_path / "missing" / "predictor", "No such file or directory"),
         (tmp_path / "file" / "predictor", "Not a directory"),
         (tmp_path, "Is a directory"),
+        ("/", ".* has an empty name"),
     ):
         with pytest.raises(InputError, match=f"expected to write the predictor .* found {reason}"):
             save_predictor(predictor, path)
