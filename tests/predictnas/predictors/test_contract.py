@@ -234,7 +234,7 @@ def test_modes_of_torch_make_no_difference(name, make, cells):
             posterior = predictor.posterior(table)
     finally:
         torch.set_default_dtype(dtype)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
     assert posterior.mean.dtype == torch.float64
 
 
