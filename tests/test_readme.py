@@ -52,7 +52,8 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("source", blocks("python"))
 def test_python_examples_run(source: str, tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-W", "error", "-c", source], check=True, cwd=tmp_path)
+    warnings = ["-W", "error", "-W", "ignore:`torch.jit.script` is deprecated:DeprecationWarning"]
+    subprocess.run([sys.executable, *warnings, "-c", source], check=True, cwd=tmp_path)
 
 
 def test_links_lead_somewhere() -> None:
