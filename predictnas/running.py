@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import pandas as pd
-from numpy.typing import NDArray
 
 from predictnas.arguments import parse_scale, proxy_names, read_recipe, set_threads
 from predictnas.console import TrialDisplay, say, write_json
@@ -22,8 +20,8 @@ from predictnas.labels import (
     open_study,
     run_trials,
 )
-from predictnas.scoring import ProxyScorer, proxy_ranking
-from predictnas.search import Scorer, get_searcher
+from predictnas.scoring import ProxyScorer
+from predictnas.search import get_searcher
 from predictnas.sources import read_architectures
 from predictnas.spaces import Space, get_space
 from predictnas.storages import StudyAddress
@@ -158,8 +156,7 @@ class Run:
         if searcher == "bananas":
             wanted = proxy_names(options.pop("proxies", None))
             if wanted:
-                options |= {"scorer": self._announced(self.scorer(wanted))}
-                options |= {"ranking": proxy_ranking}
+                options["scorer"] = self._announcing_scorer(wanted)
         # A bad option is told before a study is made.
         make(self.space, self.seed, **options)
         with open_study(self.address, self.space, self.task, self.recipe) as study:
@@ -170,15 +167,16 @@ class Run:
             study.sampler = make(self.space, seed, **options)
             self._train(study, trials, time_limit, json, origin=searcher)
 
-    def _announced(self, scorer: ProxyScorer) -> Scorer:
-        """Tell of large pools before they are scored: that takes seconds."""
+    def _announcing_scorer(self, wanted: Sequence[str]) -> ProxyScorer:
+        """Return a scorer that tells of large pools before it scores them: that takes seconds."""
 
-        def score(archs: NDArray[np.int64]) -> pd.DataFrame:
-            if len(archs) >= LARGE_POOL:
-                say(f"scoring a pool of {len(archs)} architectures: {', '.join(scorer.names)}")
-            return scorer(archs)
+        def announce(count: int) -> None:
+            if count >= LARGE_POOL:
+                say(f"scoring a pool of {count} architectures: {', '.join(wanted)}")
 
-        return score
+        scorer = self.scorer(wanted)
+        scorer.on_batch = announce
+        return scorer
 
     def _enqueue_random(self, study: optuna.Study, count: int) -> None:
         """Queue ``count`` more random architectures, the same ones however often it is resumed."""

@@ -1,5 +1,7 @@
 """Zero-cost proxy scores of architectures: networks built, scored and thrown away."""
 
+import hashlib
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,6 +37,8 @@ class ProxyScorer:
         Images in the batch. Part of what a score means: several proxies depend on it.
     device
         ``"auto"``, ``"cpu"``, ``"cuda"``, …
+    on_batch
+        Called with the number of architectures before a call scores them, for displays.
 
     Raises
     ------
@@ -52,6 +56,7 @@ class ProxyScorer:
         seed: int = 0,
         batch_size: int = 64,
         device: str = "auto",
+        on_batch: Callable[[int], None] | None = None,
     ) -> None:
         for name in names or ():
             if name not in proxies.PROXIES:
@@ -61,6 +66,7 @@ class ProxyScorer:
         self.recipe = recipe
         self.names = list(dict.fromkeys(names)) if names else list(proxies.PROXIES)
         self.seed = seed
+        self.on_batch = on_batch
         self.batch_size = min(batch_size, len(task.train))
         self.device = resolve_device(device)
         order = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(seed))
@@ -115,8 +121,24 @@ class ProxyScorer:
         return pd.DataFrame(rows)
 
     def __call__(self, archs: NDArray[np.int64]) -> pd.DataFrame:
-        """Return finite ``proxy_*`` columns, as samplers and predictors take them."""
-        return filled(self.table(archs))
+        """Return the ``proxy_*`` columns alone, NaN where undefined."""
+        if self.on_batch is not None:
+            self.on_batch(len(archs))
+        return self.table(archs)[[f"proxy_{name}" for name in self.names]]
+
+    def rank(self, table: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the log-rank aggregate of the rows, larger for more promising ones."""
+        return proxy_ranking(table)
+
+    def fill(self, table: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+        """Return the scores with the worst of ``reference`` where they are undefined."""
+        return filled(table, reference)
+
+    @property
+    def identity(self) -> str:
+        """Hash of :meth:`provenance`: scorers that share it give scores that mean the same."""
+        text = json.dumps(self.provenance(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def provenance(self) -> dict[str, Any]:
         """Return what the scores depend on, as JSON values."""
@@ -135,24 +157,35 @@ class ProxyScorer:
         }
 
 
-def filled(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the ``proxy_*`` columns with undefined scores replaced by a column's worst value.
+def filled(table: pd.DataFrame, reference: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Return the ``proxy_*`` columns as a predictor can read them: without undefined scores.
 
-    A network whose proxy is undefined is nearly always a dead one, so the worst score seen in
-    the proxy's direction is the honest stand-in; it stays inside the column's range, unlike a
-    sentinel. A column without any defined score becomes zero.
+    A network whose proxy is undefined is nearly always a dead one, so the stand-in is the worst
+    score, in the proxy's direction, of the architectures that the predictor learns from. It
+    stays inside the column's range, unlike a sentinel, and is the same for every table that is
+    filled from one reference. Only inputs of predictors are filled, never what is stored.
+
+    Parameters
+    ----------
+    table
+        Scores, NaN where undefined.
+    reference
+        Scores of the architectures that the predictor learns from; None: ``table`` itself. A
+        column without any defined score there becomes zero throughout.
     """
+    reference = table if reference is None else reference
     columns = {}
     for column in table.columns:
         if not str(column).startswith("proxy_"):
             continue
+        known = reference[column].to_numpy(dtype=np.float64)
+        known = known[np.isfinite(known)]
         values = table[column].to_numpy(dtype=np.float64, copy=True)
-        finite = np.isfinite(values)
-        worst = 0.0
-        if finite.any():
-            lower_is_better = _direction(str(column)) < 0
-            worst = float(values[finite].max() if lower_is_better else values[finite].min())
-        values[~finite] = worst
+        if len(known):
+            worst = known.max() if _direction(str(column)) < 0 else known.min()
+            values[~np.isfinite(values)] = worst
+        else:
+            values[:] = 0.0
         columns[column] = values
     return pd.DataFrame(columns, index=table.index)
 

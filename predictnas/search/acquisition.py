@@ -23,8 +23,8 @@ def log_expected_improvement(
 ) -> NDArray[np.float64]:
     """Return the logarithm of the expected improvement over the incumbent.
 
-    log E[max(f(x) − f*, 0)], which orders candidates as expected improvement does and stays
-    finite where that underflows to zero.
+    log E[max(f(x) − f*, 0)] in the unit of the predictor's warped targets, in which its posterior
+    is Gaussian; the logarithm stays finite where expected improvement underflows to zero.
 
     Parameters
     ----------
@@ -51,10 +51,12 @@ def log_expected_improvement(
 
     from predictnas.predictors.botorch_model import PoolModel
 
-    acquisition = LogExpectedImprovement(PoolModel(predictor, candidates), best_f=incumbent)
-    rows = torch.arange(len(candidates), dtype=torch.float64)[:, None, None]
+    # In the unit in which the posterior is Gaussian: accuracies have a long lower tail, and its
+    # variance, taken for a Gaussian's, would promise improvements that cannot be.
+    model = PoolModel(predictor, candidates, warped=True)
+    acquisition = LogExpectedImprovement(model, best_f=model.in_model_unit(incumbent))
     with torch.no_grad():
-        return np.asarray(acquisition(rows).numpy(), dtype=np.float64)
+        return np.asarray(acquisition(model.rows()).numpy(), dtype=np.float64)
 
 
 def thompson_sampling(

@@ -1,7 +1,7 @@
 """BANANAS: Bayesian optimisation over architectures with a predictor as the surrogate."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -21,11 +21,25 @@ __all__ = ["BananasSampler", "Scorer"]
 
 IntArray = NDArray[np.int64]
 
-Scorer = Callable[[IntArray], pd.DataFrame]
-"""Maps architectures ``(n, choices)`` to ``n`` rows of finite ``proxy_*`` columns, in order."""
 
-Ranking = Callable[[pd.DataFrame], NDArray[np.float64]]
-"""Maps ``n`` rows of proxy scores to ``n`` numbers, larger for more promising architectures."""
+class Scorer(Protocol):
+    """Computes proxy scores of architectures, and knows what they are worth.
+
+    :class:`~predictnas.scoring.ProxyScorer` is one.
+    """
+
+    @property
+    def identity(self) -> str:
+        """Text that is equal for scorers whose scores mean the same."""
+
+    def __call__(self, archs: IntArray) -> pd.DataFrame:
+        """Return ``proxy_*`` columns for archs ``(n, choices)``, NaN where undefined."""
+
+    def rank(self, table: pd.DataFrame) -> NDArray[np.float64]:
+        """Return one number for every row of scores, larger for more promising ones."""
+
+    def fill(self, table: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+        """Return the scores with stand-ins, taken from ``reference``, for undefined ones."""
 
 
 class BananasSampler(optuna.samplers.BaseSampler):
@@ -38,8 +52,8 @@ class BananasSampler(optuna.samplers.BaseSampler):
     that the study does not hold. No architecture is proposed twice, up to isomorphism, whether
     its training succeeded, failed or still runs.
 
-    Proposals depend on the seed, the trial's number and the study's labels alone: a resumed
-    study goes on as if it had not stopped.
+    Proposals depend on the seed and on the study's trials alone, not on what a process did
+    before: a resumed study goes on as if it had not stopped.
 
     Parameters
     ----------
@@ -53,8 +67,6 @@ class BananasSampler(optuna.samplers.BaseSampler):
     scorer
         Computes proxy scores (see :class:`~predictnas.scoring.ProxyScorer`); they choose the
         warm start and are inputs of the predictor. None: a random warm start, graphs alone.
-    ranking
-        Orders the warm-start pool by its scores; needed with ``scorer``.
     num_initial
         Trials of the warm start.
     pool_size
@@ -99,7 +111,6 @@ class BananasSampler(optuna.samplers.BaseSampler):
         predictor: Predictor | str = "gp",
         acquisition: str = "ei",
         scorer: Scorer | None = None,
-        ranking: Ranking | None = None,
         num_initial: int = 12,
         pool_size: int = 128,
         num_incumbents: int = 10,
@@ -109,8 +120,6 @@ class BananasSampler(optuna.samplers.BaseSampler):
     ) -> None:
         if acquisition not in ACQUISITIONS:
             raise unknown_name("acquisition", acquisition, ACQUISITIONS)
-        if (scorer is None) != (ranking is None):
-            raise InputError("scorer and ranking go together; give both or neither")
         if num_candidates is None:
             num_candidates = 512 if scorer is None else 32
         numbers = {
@@ -129,7 +138,6 @@ class BananasSampler(optuna.samplers.BaseSampler):
         self.predictor = predictor
         self.acquisition = acquisition
         self.scorer = scorer
-        self.ranking = ranking
         self.num_initial = num_initial
         self.pool_size = pool_size
         self.num_incumbents = num_incumbents
@@ -162,7 +170,8 @@ class BananasSampler(optuna.samplers.BaseSampler):
         archs = [(t, self._arch(t)) for t in trials]
         known = set(self.space.keys(_array([arch for _, arch in archs if arch], self.space)))
         labelled = [(a, t) for t, a in archs if a and t.state == TrialState.COMPLETE]
-        rng = np.random.default_rng([self.seed, trial.number])
+        # Not the trial's number: that moves on when a process dies and its trial is redone.
+        rng = np.random.default_rng([self.seed, len(known)])
         if len(labelled) < self.num_initial:
             arch, notes = self._warm_start(len(labelled), known, rng)
         else:
@@ -170,7 +179,8 @@ class BananasSampler(optuna.samplers.BaseSampler):
             arch, notes = self._optimise(labelled, sign, known, rng)
         if self.scorer is not None:
             self._scored(_array([arch], self.space))
-            notes["proxies"] = _plain_names(self._scores[arch])
+            notes["proxies"] = _stored(self._scores[arch])
+            notes["proxies_identity"] = self.scorer.identity
         for name, value in notes.items():
             # Samplers have no public way to annotate a trial; Optuna's own do it like this.
             study._storage.set_trial_user_attr(trial._trial_id, name, value)
@@ -188,7 +198,7 @@ class BananasSampler(optuna.samplers.BaseSampler):
         return independent.sample_independent(study, trial, param_name, param_distribution)
 
     def reseed_rng(self) -> None:
-        """Do nothing: draws depend on the trial's number, so parallel copies differ already."""
+        """Do nothing: draws depend on the study's trials, and every copy sees those."""
 
     def _warm_start(
         self, count: int, known: set[str], rng: np.random.Generator
@@ -203,10 +213,10 @@ class BananasSampler(optuna.samplers.BaseSampler):
     def _ranked_pool(self) -> tuple[IntArray, NDArray[np.float64]]:
         """Return the warm-start pool and its ranks; scored once a process, when first needed."""
         if self._pool is None:
-            assert self.ranking is not None
+            assert self.scorer is not None
             rng = np.random.default_rng(self.seed)
             pool = unseen(self.space, self.space.sample(self.pool_size, rng), ())
-            self._pool = pool, self.ranking(self._scored(pool))
+            self._pool = pool, self.scorer.rank(self._scored(pool))
         return self._pool
 
     def _optimise(
@@ -218,16 +228,16 @@ class BananasSampler(optuna.samplers.BaseSampler):
     ) -> tuple[Arch, dict[str, Any]]:
         labels = sign * np.array([trial.value for _, trial in labelled], dtype=np.float64)
         archs = _array([arch for arch, _ in labelled], self.space)
-        for arch, trial in labelled:
-            if self.scorer is not None and "proxies" in trial.user_attrs:
-                stored = trial.user_attrs["proxies"]
-                self._scores.setdefault(arch, {f"proxy_{k}": v for k, v in stored.items()})
-        table = self._table(archs)
+        reference = None
+        if self.scorer is not None:
+            self._take_over(labelled, self.scorer.identity)
+            reference = self._scored(archs)
+        table = self._table(archs, reference)
         predictor = clone(self.predictor).fit(table, labels)
         incumbent = float(predictor.predict(table).max())
 
         def value(rows: IntArray) -> NDArray[np.float64]:
-            return log_expected_improvement(predictor, self._table(rows), incumbent, 0)
+            return log_expected_improvement(predictor, self._table(rows, reference), incumbent, 0)
 
         order = np.argsort(-labels, kind="stable")[: self.num_incumbents]
         around = mutants(self.space, archs[order], self.num_candidates, self.max_edits, rng)
@@ -235,17 +245,18 @@ class BananasSampler(optuna.samplers.BaseSampler):
         # Half of the new architectures to look at are starts, half are left to the local search.
         quarter = max(self.num_candidates // 4, 1)
         starts = [unseen(self.space, part, known)[:quarter] for part in (around, at_random)]
-        scored = _array(list(self._scores), self.space)  # these cost nothing any more
-        candidates = unseen(self.space, np.concatenate([*starts, scored]), known)
+        # The warm-start pool has its scores already.
+        pool = archs[:0] if self.scorer is None else self._ranked_pool()[0]
+        candidates = unseen(self.space, np.concatenate([*starts, pool]), known)
         if not len(candidates):
             return self._random(known, rng), {"origin": "random"}
         candidates, _ = local_search(
             self.space, value, candidates, known, budget=self.num_candidates // 2
         )
-        pool = self._table(candidates)
-        worth = ACQUISITIONS[self.acquisition](predictor, pool, incumbent, int(rng.integers(2**31)))
-        chosen = int(np.argmax(worth))
-        mean, std = predictor.predict(pool.iloc[[chosen]], return_std=True)
+        table = self._table(candidates, reference)
+        seed = int(rng.integers(2**31))
+        chosen = int(np.argmax(ACQUISITIONS[self.acquisition](predictor, table, incumbent, seed)))
+        mean, std = predictor.predict(table.iloc[[chosen]], return_std=True)
         notes = {
             "origin": "acquisition",
             "predicted_mean": sign * float(mean[0]),
@@ -261,11 +272,21 @@ class BananasSampler(optuna.samplers.BaseSampler):
                 return _arch(fresh[0])
         return _arch(self.space.sample(1, rng)[0])
 
-    def _table(self, archs: IntArray) -> pd.DataFrame:
+    def _table(self, archs: IntArray, reference: pd.DataFrame | None) -> pd.DataFrame:
+        """Return the predictor's inputs; undefined scores are filled from ``reference``."""
         graphs = pd.Series(self.space.graphs(archs), dtype=object, name="graph")
-        if self.scorer is None:
+        if self.scorer is None or reference is None:
             return graphs.to_frame()
-        return pd.concat([graphs, self._scored(archs)], axis=1)
+        return pd.concat([graphs, self.scorer.fill(self._scored(archs), reference)], axis=1)
+
+    def _take_over(self, labelled: Sequence[tuple[Arch, FrozenTrial]], identity: str) -> None:
+        """Read the scores that stand on trials and mean what this scorer's mean."""
+        for arch, trial in labelled:
+            if trial.user_attrs.get("proxies_identity") == identity:
+                stored = trial.user_attrs["proxies"]
+                self._scores.setdefault(
+                    arch, {f"proxy_{k}": np.nan if v is None else v for k, v in stored.items()}
+                )
 
     def _scored(self, archs: IntArray) -> pd.DataFrame:
         assert self.scorer is not None
@@ -292,5 +313,9 @@ def _array(archs: Sequence[Arch], space: Space) -> IntArray:
     return np.array(archs, dtype=np.int64).reshape(-1, len(space.choices))
 
 
-def _plain_names(scores: dict[str, float]) -> dict[str, float]:
-    return {name.removeprefix("proxy_"): score for name, score in scores.items()}
+def _stored(scores: dict[str, float]) -> dict[str, float | None]:
+    """Return scores as storages keep them: plain names, None for undefined."""
+    return {
+        name.removeprefix("proxy_"): score if np.isfinite(score) else None
+        for name, score in scores.items()
+    }

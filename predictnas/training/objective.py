@@ -102,7 +102,9 @@ class TrainingObjective:
         key = self.space.key(arch)
         trial.set_user_attr("arch", self.space.format(arch))
         trial.set_user_attr("key", key)
-        if self.origin is not None and "origin" not in trial.user_attrs:
+        # From the storage: the trial at hand does not know what its sampler noted there.
+        noted = trial.study.get_trials(deepcopy=False)[trial.number].user_attrs
+        if self.origin is not None and "origin" not in noted:
             trial.set_user_attr("origin", self.origin)
         twin = self._labelled(trial.study, key)
         if twin is not None:

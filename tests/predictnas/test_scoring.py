@@ -83,6 +83,11 @@ class TestFilled:
         assert list(found["proxy_zen"]) == [0.0] * 3
         assert np.isnan(table.loc[1, "proxy_snip"])  # the table itself is left alone
 
+    def test_stand_ins_come_from_the_reference_whoever_is_scored_together(self) -> None:
+        reference = pd.DataFrame({"proxy_snip": [5.0, 1.0, np.nan], "proxy_zen": [np.nan] * 3})
+        dead = pd.DataFrame({"proxy_snip": [np.nan], "proxy_zen": [7.0]})
+        assert filled(dead, reference).to_dict("list") == {"proxy_snip": [1.0], "proxy_zen": [0.0]}
+
 
 def test_ranking_is_the_log_rank_aggregate_worked_by_hand() -> None:
     table = pd.DataFrame({"proxy_flops": [1.0, 2.0, 3.0], "proxy_naswot": [5.0, 9.0, np.nan]})

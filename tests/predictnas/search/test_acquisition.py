@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import norm
 
 from predictnas.predictors import Predictor, get_predictor
@@ -27,14 +28,15 @@ def predictor(request: pytest.FixtureRequest, table: pd.DataFrame, labels: np.nd
 
 
 def test_expected_improvement_is_the_closed_form(predictor: Predictor, table: pd.DataFrame) -> None:
-    """E[max(f − f*, 0)] = σ (z Φ(z) + φ(z)), z = (μ − f*) / σ."""
-    posterior = predictor.posterior(table[30:])
+    """E[max(f − f*, 0)] = σ (z Φ(z) + φ(z)), z = (μ − f*) / σ, in the warped unit."""
+    posterior = predictor.posterior_over(table[30:], warped=True)(torch.arange(30))
     mean = posterior.mean.detach().numpy().reshape(-1)
     sigma = np.sqrt(posterior.variance.detach().numpy().reshape(-1))
     incumbent = float(np.median(mean))
     z = (mean - incumbent) / sigma
     expected = sigma * (z * norm.cdf(z) + norm.pdf(z))
-    found = log_expected_improvement(predictor, table[30:], incumbent, 0)
+    in_labels_unit = float(predictor.warp_.inverse(np.array([incumbent]))[0])
+    found = log_expected_improvement(predictor, table[30:], in_labels_unit, 0)
     # Where it is not lost to cancellation in the closed form.
     reliable = expected > 1e-9
     assert reliable.sum() > 10

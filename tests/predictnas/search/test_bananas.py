@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from predictnas.errors import InputError
 from predictnas.predictors import get_predictor
+from predictnas.scoring import filled
 from predictnas.search import ACQUISITIONS, BananasSampler
 from predictnas.spaces import Space
 
@@ -38,18 +39,23 @@ def search(
 
 
 class Scorer:
-    """A proxy that ranks as the objective does, and counts what it scores."""
+    """A proxy that ranks as the objective does, undefined for cells without any convolution."""
+
+    identity = "counting"
 
     def __init__(self) -> None:
         self.scored: list[tuple[int, ...]] = []
 
     def __call__(self, archs: NDArray[np.int64]) -> pd.DataFrame:
         self.scored += [tuple(int(i) for i in arch) for arch in archs]
-        return pd.DataFrame({"proxy_params": (archs == 3).sum(1).astype(float)})
+        count = (archs == 3).sum(1).astype(float)
+        return pd.DataFrame({"proxy_params": np.where(count > 0, count, np.nan)})
 
+    def rank(self, table: pd.DataFrame) -> NDArray[np.float64]:
+        return table["proxy_params"].fillna(-1.0).to_numpy()
 
-def ranking(table: pd.DataFrame) -> NDArray[np.float64]:
-    return table["proxy_params"].to_numpy()
+    def fill(self, table: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
+        return filled(table, reference)
 
 
 @pytest.mark.parametrize("predictor", ["gp", "mlp", "forest"])
@@ -93,10 +99,37 @@ def test_a_resumed_study_goes_on_as_if_it_had_not_stopped(space: Space) -> None:
     assert [t.params for t in broken.trials] == [t.params for t in whole.trials]
 
 
+def test_a_resumed_study_with_proxies_goes_on_too(space: Space) -> None:
+    options: dict[str, Any] = {"pool_size": 16, "num_candidates": 12}
+    whole = search(space, 11, scorer=Scorer(), **options)
+    broken = search(space, 8, scorer=Scorer(), **options)
+    broken.sampler = BananasSampler(space, num_initial=6, seed=0, scorer=Scorer(), **options)
+    broken.optimize(objective(space), n_trials=3)
+    assert [t.params for t in broken.trials] == [t.params for t in whole.trials]
+
+
+def test_scores_that_mean_something_else_are_not_taken_over(space: Space) -> None:
+    class Other(Scorer):
+        identity = "other"
+
+        def __call__(self, archs: NDArray[np.int64]) -> pd.DataFrame:
+            return super().__call__(archs).rename(columns={"proxy_params": "proxy_macs"})
+
+        def rank(self, table: pd.DataFrame) -> NDArray[np.float64]:
+            return table["proxy_macs"].fillna(-1.0).to_numpy()
+
+    study = search(space, 8, scorer=Scorer(), pool_size=16, num_candidates=8)
+    study.sampler = BananasSampler(
+        space, num_initial=6, seed=0, scorer=Other(), pool_size=16, num_candidates=8
+    )
+    study.optimize(objective(space), n_trials=2)
+    assert set(study.trials[-1].user_attrs["proxies"]) == {"macs"}
+
+
 class TestWithProxies:
     def test_warm_start_takes_the_best_of_the_pool_and_random_ones(self, space: Space) -> None:
         scorer = Scorer()
-        study = search(space, 6, scorer=scorer, ranking=ranking, pool_size=40)
+        study = search(space, 6, scorer=scorer, pool_size=40)
         origins = [trial.user_attrs["origin"] for trial in study.trials]
         assert origins == ["warm start, by proxies", "warm start, random"] * 3
         pool = np.array(scorer.scored[:40])
@@ -107,14 +140,15 @@ class TestWithProxies:
         np.testing.assert_array_equal(chosen, best)
 
     def test_scores_are_inputs_and_stand_on_the_trial(self, space: Space) -> None:
-        study = search(space, 9, scorer=Scorer(), ranking=ranking, pool_size=16)
+        study = search(space, 9, scorer=Scorer(), pool_size=16)
         for trial in study.trials[6:]:
             arch = space.from_params(trial.params)
-            assert trial.user_attrs["proxies"] == {"params": sum(i == 3 for i in arch)}
+            count = sum(i == 3 for i in arch)
+            assert trial.user_attrs["proxies"] == {"params": count or None}
 
     def test_no_architecture_is_scored_twice_and_few_a_trial(self, space: Space) -> None:
         scorer = Scorer()
-        search(space, 12, scorer=scorer, ranking=ranking, pool_size=16, num_candidates=10)
+        search(space, 12, scorer=scorer, pool_size=16, num_candidates=10)
         assert len(scorer.scored) == len(set(scorer.scored))
         assert len(scorer.scored) <= 16 + 6 + 6 * 12
 
@@ -133,7 +167,6 @@ def test_takes_a_predictor_object_and_does_not_change_it(space: Space) -> None:
         ({"acquisition": "ucb"}, "unknown acquisition 'ucb'; choose from: ei, ts"),
         ({"predictor": "svm"}, "unknown predictor 'svm'; choose from: gp"),
         ({"num_initial": 0}, "num_initial must be at least 1, found 0"),
-        ({"scorer": Scorer()}, "scorer and ranking go together"),
     ],
 )
 def test_refuses(space: Space, options: dict[str, Any], message: str) -> None:
