@@ -73,7 +73,7 @@ def parse_scale(text: str | None) -> dict[str, int]:
     scale = {}
     for entry in names(text) or []:
         name, _, value = entry.partition("=")
-        if not value.isdigit():
+        if not value.isdecimal():
             raise InputError(f"--scale: expected name=number such as channels=16, found {entry!r}")
         scale[name.strip()] = int(value)
     return scale

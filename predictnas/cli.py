@@ -1,5 +1,6 @@
 """The command line: parsing and dispatch."""
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,6 +16,7 @@ app = typer.Typer(
 )
 
 DEFAULT_STUDY = "sqlite:///predictnas.db"
+INTERRUPTED = 130
 
 SpaceName = Annotated[str, typer.Option("--space", help="Search space; see `predictnas spaces`.")]
 TaskName = Annotated[str, typer.Option("--task", help="digits, or the path of an .npz file.")]
@@ -22,7 +24,9 @@ StudyUrl = Annotated[
     str, typer.Option("--study", help="Where the labels are: URL of an Optuna storage, #NAME.")
 ]
 Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials the study shall hold.")]
-Seed = Annotated[int, typer.Option("--seed", min=0, help="Seed of everything random.")]
+Seed = Annotated[
+    int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, …")]
 Threads = Annotated[
     int | None,
@@ -47,7 +51,7 @@ Scale = Annotated[
     str | None, typer.Option("--scale", help="Recipe: network size, e.g. channels=16,cells=5.")
 ]
 Timeout = Annotated[
-    float | None, typer.Option("--time-limit", help="Seconds a candidate may train.")
+    float | None, typer.Option("--time-limit", min=0.001, help="Seconds a candidate may train.")
 ]
 
 
@@ -169,6 +173,7 @@ def fit(
     from predictnas.spaces import get_space
     from predictnas.tables import label_table
 
+    console.check_outputs(out, json)
     table = label_table(read_label_source(labels), get_space(space), target)
     with console.progress("cross-validating", 5) as advance:
         fitted = fitting.fit_predictor(
@@ -203,8 +208,10 @@ def score(
     """Compute zero-cost proxies of architectures at initialisation."""
     from predictnas import arguments, console, display, running
     from predictnas.sources import architectures
-    from predictnas.tables import write_table
+    from predictnas.tables import table_suffix, write_table
 
+    console.check_outputs(out, json)
+    table_suffix(out)
     run = running.Run.load(space, task, None, None, scale, DEFAULT_STUDY, seed, device, threads)
     chosen = architectures(run.space, source=archs, sample=sample, everything=everything, seed=seed)
     scorer = run.scorer(arguments.names(proxies), batch_size)
@@ -242,8 +249,11 @@ def rank(
     """Rank candidates without training any: by a predictor, or by proxies alone."""
     from predictnas import arguments, console, display, ranking, running
     from predictnas.sources import architectures
-    from predictnas.tables import write_table
+    from predictnas.tables import table_suffix, write_table
 
+    console.check_outputs(out, json)
+    if out is not None:
+        table_suffix(out)
     run = running.Run.load(space, task, None, None, scale, DEFAULT_STUDY, seed, device, threads)
     chosen = architectures(run.space, source=archs, sample=sample, everything=everything, seed=seed)
     names = arguments.names(proxies)
@@ -277,10 +287,11 @@ def correlate(
     json: JsonFile = None,
 ) -> None:
     """Correlate every numeric column with the labels, with intervals."""
-    from predictnas import display, ranking
+    from predictnas import console, display, ranking
     from predictnas.sources import read_label_source
     from predictnas.spaces import get_space
 
+    console.check_outputs(json)
     frame = read_label_source(labels)
     results = ranking.correlate_columns(frame, get_space(space), target, scores or [])
     display.show_correlations(results, target, json)
@@ -322,6 +333,9 @@ def main(arguments: list[str] | None = None) -> None:
     import proxies
     from predictnas.errors import PredictNASError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # τ and ± on a terminal that lacks them
     # Optuna tells of every trial on its own; what the user should know stands in our lines.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -331,9 +345,10 @@ def main(arguments: list[str] | None = None) -> None:
     except typer.TyperException as error:
         _fail(error.format_message())
     except (KeyboardInterrupt, typer.Abort):
-        _fail("interrupted; run the same command again to go on", code=130)
-    else:
-        sys.exit(code if isinstance(code, int) else 0)
+        code = INTERRUPTED
+    if code == INTERRUPTED:  # what Typer makes of an interrupt
+        _fail("interrupted; run the same command again to go on", code=INTERRUPTED)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 def _fail(message: str, code: int = 2) -> Any:

@@ -22,6 +22,7 @@ from predictnas.training import Epoch
 __all__ = [
     "OUT",
     "TrialDisplay",
+    "check_outputs",
     "progress",
     "say",
     "show_table",
@@ -49,6 +50,27 @@ def show_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[objec
     options = OUT.options.update(max_width=10_000)
     width = Measurement.get(OUT, options, table).maximum
     Console(highlight=False, width=max(width, OUT.width)).print(table)
+
+
+def check_outputs(*paths: Path | None) -> None:
+    """Make sure that files can be written before work begins whose result goes there.
+
+    Raises
+    ------
+    InputError
+        If one is a directory or its directory cannot be written.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise InputError(f"{path}: is a directory; name a file in it")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written: {error.strerror}") from None
 
 
 def write_json(path: Path | None, value: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import optuna
 
 from predictnas.arguments import parse_scale, proxy_names, read_recipe, set_threads
-from predictnas.console import TrialDisplay, say, write_json
+from predictnas.console import TrialDisplay, check_outputs, progress, say, write_json
 from predictnas.errors import InputError
 from predictnas.labels import (
     completed_trials,
@@ -90,7 +90,9 @@ class Run:
         overrides = read_recipe(recipe)
         if epochs is not None:
             overrides["epochs"] = epochs
-        overrides["scale"] = {**overrides.get("scale", {}), **parse_scale(scale)}
+        asked = overrides.get("scale", {})
+        if isinstance(asked, dict):  # what else it may be is told where recipes are checked
+            overrides["scale"] = {**asked, **parse_scale(scale)}
         set_threads(threads, found_task)
         return cls(
             found_space,
@@ -130,6 +132,7 @@ class Run:
         """
         if trials is None and archs is None:
             raise InputError("expected --trials N, --archs FILE or both, found neither")
+        check_outputs(json)
         given = None if archs is None else read_architectures(archs, self.space)
         with open_study(self.address, self.space, self.task, self.recipe) as study:
             if given is not None:
@@ -137,8 +140,8 @@ class Run:
                 enqueue_architectures(study, self.space, rows, origin="given")
             waiting = len(study.get_trials(deepcopy=False, states=(_WAITING,)))
             total = trials if trials is not None else num_finished(study) + waiting
-            if given is None:
-                self._enqueue_random(study, total - num_finished(study) - waiting)
+            # What the given ones leave of the number is drawn.
+            self._enqueue_random(study, total - num_finished(study) - waiting)
             self._train(study, total, time_limit, json)
 
     def search(
@@ -159,6 +162,7 @@ class Run:
                 options["scorer"] = self._announcing_scorer(wanted)
         # A bad option is told before a study is made.
         make(self.space, self.seed, **options)
+        check_outputs(json)
         with open_study(self.address, self.space, self.task, self.recipe) as study:
             # Samplers of Optuna draw from the seed on: one that goes on must not begin again.
             seed = self.seed
@@ -304,7 +308,17 @@ def export(
     recipe = Recipe.from_dict(attrs["recipe"])
     set_threads(threads, task)
     say(f"retraining the winner of {study.study_name} for {recipe.epochs} epochs")
-    exported = export_winner(study, space, task, recipe, out, device=device, on_step=say)
+    with progress("epochs", recipe.epochs) as advance:
+        exported = export_winner(
+            study,
+            space,
+            task,
+            recipe,
+            out,
+            device=device,
+            on_epoch=lambda _: advance(),
+            on_step=say,
+        )
     repeated = "as labelled" if exported.reproduced else "the label differs: other versions?"
     say(
         f"{exported.arch}: validation accuracy {exported.valid_accuracy:.2f} % ({repeated}), "

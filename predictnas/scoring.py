@@ -15,6 +15,7 @@ from predictnas import __version__
 from predictnas.errors import unknown_name
 from predictnas.spaces import Arch, Space
 from predictnas.training import Recipe, Task, resolve_device, seeded, study_fingerprint
+from predictnas.training.trainer import out_of_memory_fails
 
 __all__ = ["ProxyScorer", "filled", "proxy_ranking"]
 
@@ -78,7 +79,7 @@ class ProxyScorer:
 
     def score(self, arch: Arch) -> dict[str, proxies.ProxyScore]:
         """Return the scores of one architecture by proxy name."""
-        with seeded(self.seed):
+        with out_of_memory_fails(self.device), seeded(self.seed):
             network = self.space.build(
                 arch, self.task.input_shape, self.task.num_classes, **self.recipe.scale
             )

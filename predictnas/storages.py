@@ -133,15 +133,23 @@ def open_storage(
     if url.startswith(_JOURNAL):
         from optuna.storages.journal import JournalFileBackend
 
-        return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+        try:
+            return optuna.storages.JournalStorage(JournalFileBackend(str(file)))
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{file}: not a journal of studies: {error}") from None
     if url.startswith(_GRPC):
         host, _, port = url.removeprefix(_GRPC).partition(":")
         if not port.isdigit():
             raise InputError(f"expected grpc://HOST:PORT, found {url!r}")
-        return optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+        try:
+            return optuna.storages.GrpcStorageProxy(host=host, port=int(port))
+        except ImportError as error:
+            raise InputError(f"{url}: needs the package grpcio: {error}") from None
     if file is not None:
         _check_sqlite(file)
         return url
+    if url.startswith("sqlite"):
+        raise InputError(f"expected sqlite:///FILE with three slashes, found {url!r}")
 
     try:
         with warnings.catch_warnings():
@@ -163,8 +171,12 @@ def _check_sqlite(file: Path) -> None:
     if not file.exists():
         return
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        # Read-write, so that SQLite can roll back what a killed process left half written.
+        uri = f"{file.absolute().as_uri()}?mode=rw"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
             verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    except sqlite3.OperationalError as error:
+        raise InputError(f"{file}: cannot be opened as a study: {error}") from None
     except sqlite3.Error as error:
         verdict = str(error)
     if verdict != "ok":

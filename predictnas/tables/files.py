@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from predictnas.errors import InputError
 
-__all__ = ["read_metadata", "read_table", "write_table"]
+__all__ = ["read_metadata", "read_table", "table_suffix", "write_table"]
 
 METADATA_KEY = b"predictnas"
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
@@ -36,7 +36,7 @@ def read_table(path: str | Path) -> pd.DataFrame:
         no rows, or no column ``arch``.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = table_suffix(path)
     _check_readable(path)
     frame = _read_parquet(path) if suffix == ".parquet" else _read_csv(path)
     if "arch" not in frame.columns:
@@ -72,7 +72,7 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, metadata: Mapping[str,
         what the format cannot.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = table_suffix(path)
     if path.is_dir():
         raise InputError(f"cannot write {path}: it is a directory; name a file in it")
     if not path.parent.is_dir():
@@ -105,7 +105,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         When the file is missing, a directory, of another kind or damaged.
     """
     path = Path(path)
-    suffix = _suffix(path)
+    suffix = table_suffix(path)
     _check_readable(path)
     if suffix != ".parquet":
         return {}
@@ -121,7 +121,14 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     return metadata
 
 
-def _suffix(path: Path) -> str:
+def table_suffix(path: Path) -> str:
+    """Return which of the known suffixes a table file has.
+
+    Raises
+    ------
+    InputError
+        When it has none of them.
+    """
     for suffix in SUFFIXES:
         if path.name.lower().endswith(suffix):
             return suffix

@@ -14,7 +14,14 @@ from predictnas.errors import CandidateError
 from predictnas.spaces import Arch, Space
 from predictnas.training.recipe import Recipe, study_fingerprint
 from predictnas.training.tasks import Task
-from predictnas.training.trainer import Epoch, Training, resolve_device, seeded, train
+from predictnas.training.trainer import (
+    Epoch,
+    Training,
+    out_of_memory_fails,
+    resolve_device,
+    seeded,
+    train,
+)
 
 __all__ = ["TrainingObjective", "train_architecture"]
 
@@ -37,7 +44,7 @@ def train_architecture(
     CandidateError
         As :func:`~predictnas.training.trainer.train`.
     """
-    with seeded(seed):
+    with out_of_memory_fails(device), seeded(seed):
         network = space.build(arch, task.input_shape, task.num_classes, **recipe.scale)
     training = train(
         network, task, recipe, seed=seed, device=device, on_epoch=on_epoch, time_limit=time_limit

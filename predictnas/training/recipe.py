@@ -85,8 +85,10 @@ class Recipe:
             if not low <= value <= high:
                 raise InputError(f"recipe: {name} must be in [{low:g}, {high:g}], found {value!r}")
         for name, size in self.scale.items():
-            if size < 1:
-                raise InputError(f"recipe: scale {name} must be at least 1, found {size!r}")
+            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+                raise InputError(
+                    f"recipe: scale {name} must be a whole number of at least 1, found {size!r}"
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON values."""
@@ -109,7 +111,9 @@ class Recipe:
             if name not in kinds:
                 raise InputError(f"recipe: unknown entry {name!r}; choose from: {', '.join(kinds)}")
             # To Python a bool is an int; to a recipe it is not.
-            if not isinstance(value, kinds[name]) or (value is True and kinds[name] is not bool):
+            if not isinstance(value, kinds[name]) or (
+                isinstance(value, bool) and kinds[name] is not bool
+            ):
                 raise InputError(f"recipe: {name} has the wrong type, found {value!r}")
         return cls(**values)
 
@@ -132,7 +136,9 @@ def default_recipe(space: Space, task: Task, **overrides: Any) -> Recipe:
         If an override or a scale name is unknown.
     """
     suggested = {k: v for k, v in task.suggested_scale.items() if k in space.default_scale}
-    asked = dict(overrides.pop("scale", {}))
+    asked = overrides.pop("scale", {})
+    if not isinstance(asked, Mapping):
+        raise InputError(f"recipe: scale must map names to whole numbers, found {asked!r}")
     unknown = [name for name in asked if name not in space.default_scale]
     if unknown:
         raise InputError(

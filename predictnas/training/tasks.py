@@ -1,7 +1,9 @@
 """Tasks: the images that candidates are trained, validated and tested on."""
 
 import hashlib
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,6 +19,12 @@ from predictnas.errors import InputError, unknown_name
 __all__ = ["TASKS", "Split", "Task", "digits", "load_task", "read_npz"]
 
 Array = NDArray[np.generic]
+
+# What numpy raises on files that are damaged or something else.
+_DAMAGED = (
+    *(OSError, ValueError, EOFError, AttributeError, TypeError, KeyError, NotImplementedError),
+    *(SyntaxError, tokenize.TokenError, zipfile.BadZipFile, zlib.error),
+)
 
 _SPLIT_SEED = 20_100  # every split and every noise image is the same on every machine
 
@@ -222,7 +230,7 @@ def _read_arrays(path: Path) -> dict[str, Array]:
             arrays = {name: file[name] for name in file.files}
     except FileNotFoundError:
         raise InputError(f"{path}: no such task file") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _DAMAGED as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: expected an .npz file of plain arrays, but {reason}") from None
     wanted = ["x_train", "y_train", "x_test", "y_test"]
@@ -257,8 +265,8 @@ def _check_labels(path: Path, part: str, images: Array, labels: Array) -> None:
             f"{path}: y_{part} must be {len(images)} integers, one an image of x_{part}, "
             f"found shape {labels.shape} of {labels.dtype}"
         )
-    if len(labels) == 0:
-        raise InputError(f"{path}: x_{part} holds no images")
+    if images.size == 0:
+        raise InputError(f"{path}: x_{part} holds no images, its shape is {images.shape}")
 
 
 def _stratified(labels: Array, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -14,7 +14,15 @@ from predictnas.errors import CandidateError, InputError
 from predictnas.training.recipe import Recipe
 from predictnas.training.tasks import Split, Task
 
-__all__ = ["Epoch", "Training", "accuracy", "resolve_device", "seeded", "train"]
+__all__ = [
+    "Epoch",
+    "Training",
+    "accuracy",
+    "out_of_memory_fails",
+    "resolve_device",
+    "seeded",
+    "train",
+]
 
 
 @dataclass(frozen=True)
@@ -76,7 +84,7 @@ def resolve_device(device: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        torch.ones(1, device=resolved).cpu()  # "meta" holds no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"device {device!r} cannot be used ({reason}); try 'auto'") from None
@@ -89,6 +97,23 @@ def seeded(seed: int) -> Iterator[None]:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def out_of_memory_fails(device: torch.device | str) -> Iterator[None]:
+    """Turn running out of memory into the failure of a candidate.
+
+    Raises
+    ------
+    CandidateError
+        In the place of what torch or Python raise.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        raise CandidateError(f"out of memory on {device}") from error
 
 
 def train(
@@ -134,17 +159,12 @@ def train(
             f"of task {task.name}; choose a smaller one"
         )
     start = time.monotonic()
-    try:
-        with seeded(seed):
-            # Channels last: pooling twice as fast on CPUs, convolutions somewhat, on GPUs too.
-            network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-            splits = [split.to(device) for split in (task.train, task.valid, task.test)]
-            epochs = _run_epochs(network, splits, recipe, seed, start, time_limit, on_epoch)
-            test_accuracy = accuracy(network, splits[2])
-    except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        raise CandidateError(f"out of memory on {device}") from error
+    with out_of_memory_fails(device), seeded(seed):
+        # Channels last: pooling twice as fast on CPUs, convolutions somewhat, on GPUs too.
+        network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        splits = [split.to(device) for split in (task.train, task.valid, task.test)]
+        epochs = _run_epochs(network, splits, recipe, seed, start, time_limit, on_epoch)
+        test_accuracy = accuracy(network, splits[2])
     return Training(tuple(epochs), test_accuracy, time.monotonic() - start)
 
 

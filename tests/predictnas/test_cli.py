@@ -98,6 +98,13 @@ class TestJourney:
         assert second["best"]["valid_accuracy"] == max(
             t["valid_accuracy"] for t in second["trials"]
         )
+        origins = [trial["origin"] for trial in second["trials"]]
+        assert origins[:3] == [
+            "warm start, by proxies",
+            "warm start, random",
+            "warm start, by proxies",
+        ]
+        assert set(origins[3:]) == {"acquisition"}
         capsys.readouterr()
         assert run(*search, "--trials", 5) == 0
         assert "5 of 5 trials finished" in capsys.readouterr().out
@@ -120,6 +127,15 @@ class TestJourney:
         result = json.loads((work / "out.json").read_text())
         assert [trial["arch"] for trial in result["trials"]] == archs
         assert {trial["origin"] for trial in result["trials"]} == {"given"}
+
+    def test_label_draws_what_given_architectures_leave(
+        self, work: Path, write_npz: Write, space: Space
+    ) -> None:
+        (work / "archs.txt").write_text(space.format((0, 0, 0, 3, 0, 0)) + "\n")
+        label = ["label", *tiny(write_npz()), "--epochs", 1, "--archs", "archs.txt"]
+        assert run(*label, "--trials", 3, "--json", "out.json") == 0
+        trials = json.loads((work / "out.json").read_text())["trials"]
+        assert [trial["origin"] for trial in trials] == ["given", "random", "random"]
 
     def test_label_random_architectures_is_the_same_however_resumed(
         self, work: Path, write_npz: Write
@@ -235,6 +251,14 @@ class TestErrors:
                 "cannot be written|cannot write",
             ),
             (["score", "--space", "nasbench201", "--sample", "1"], "Missing option"),
+            (
+                ["score", "--space", "nasbench201", "--all", "--out", "x.txt"],
+                "must end in .parquet, .csv",
+            ),
+            (["search", "--space", "nasbench201", "--device", "meta"], "cannot be used"),
+            (["search", "--space", "nasbench201", "--study", "sqlite://"], "three slashes"),
+            (["search", "--space", "nasbench201", "--time-limit", "-1"], "--time-limit"),
+            (["search", "--space", "nasbench201", "--seed", "99999999999"], "--seed"),
             (["report", "--study", "sqlite:///none.db"], "none.db: no such study file"),
             (
                 ["rank", "--space", "nasbench201", "--sample", "2", "--predictor", "none.npz"],

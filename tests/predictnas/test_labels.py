@@ -122,6 +122,22 @@ class TestLabelling:
         assert num_finished(opened) == 2
         assert run_trials(opened, objective, 2) == 0
 
+    def test_out_of_memory_while_building_is_a_failed_trial(
+        self,
+        opened: optuna.Study,
+        space: Space,
+        tiny_task: Task,
+        tiny_recipe: Recipe,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        def build(*_: object, **__: object) -> None:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+
+        monkeypatch.setattr(type(space), "build", build)
+        enqueue_architectures(opened, space, [TRIVIAL], origin="given")
+        run_trials(opened, TrainingObjective(space, tiny_task, tiny_recipe, device="cpu"), 1)
+        assert opened.trials[0].user_attrs["failure"] == "out of memory on cpu"
+
     def test_pruners_stop_trials(
         self, opened: optuna.Study, space: Space, tiny_task: Task, tiny_recipe: Recipe
     ) -> None:
@@ -212,6 +228,28 @@ class TestStorages:
             with pytest.raises(InputError, match="the SQLite file is damaged"):
                 open_it()
         assert address.file.read_bytes() == damaged
+
+    def test_what_a_killed_writer_left_half_written_is_rolled_back(
+        self, address: StudyAddress, space: Space, tiny_task: Task, tiny_recipe: Recipe
+    ) -> None:
+        """A hot journal is no damage: SQLite undoes the transaction on the next opening."""
+        with open_study(address, space, tiny_task, tiny_recipe) as study:
+            name = study.study_name
+        script = (
+            "import os, signal, sqlite3, sys\n"
+            "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+            "c.execute('PRAGMA cache_size = 5')\n"
+            "c.execute('BEGIN')\n"
+            "c.execute('CREATE TABLE junk (x)')\n"
+            "c.executemany('INSERT INTO junk VALUES (?)', [('y' * 500,)] * 5000)\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        assert address.file is not None
+        subprocess.run([sys.executable, "-c", script, str(address.file)], check=False)
+        assert address.file.with_name(f"{address.file.name}-journal").exists()
+        assert load_study(address).study_name == name
+        with open_study(address, space, tiny_task, tiny_recipe) as study:
+            assert study.study_name == name
 
     def test_not_a_database(
         self, address: StudyAddress, space: Space, tiny_task: Task, tiny_recipe: Recipe
