@@ -16,8 +16,19 @@ SMALL_IMAGE = 16
 
 
 def names(text: str | None) -> list[str] | None:
-    """Split names at commas; None stays None."""
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+    """Split names at commas; None stays None.
+
+    Raises
+    ------
+    InputError
+        If there is no name between the commas.
+    """
+    if text is None:
+        return None
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found:
+        raise InputError(f"expected names separated by commas, found {text!r}")
+    return found
 
 
 def set_threads(threads: int | None, task: Task) -> None:

@@ -113,6 +113,8 @@ def load_for_space(path: Path, space: Space) -> tuple[Predictor, dict[str, Any]]
         If the file cannot be loaded or belongs to another space.
     """
     predictor, metadata = load_predictor(path)
+    if not isinstance(metadata.get("columns"), list):
+        raise InputError(f"{path}: does not say which columns it reads; write it with fit")
     if metadata.get("space") != space.name:
         raise InputError(
             f"{path}: fitted to architectures of {metadata.get('space')}, not of {space.name}"

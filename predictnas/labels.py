@@ -14,7 +14,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from predictnas.errors import CandidateError, InputError
 from predictnas.spaces import Arch, Space
-from predictnas.storages import StudyAddress, open_storage, sole_writer, storage_errors
+from predictnas.storages import (
+    StudyAddress,
+    check_holds_studies,
+    hold_lock,
+    open_storage,
+    storage_errors,
+)
 from predictnas.training import Recipe, Task, TrainingObjective, study_fingerprint
 
 __all__ = [
@@ -74,7 +80,7 @@ def open_study(
     def redo(study: optuna.Study, trial: FrozenTrial) -> None:
         _requeue(study, trial, space)
 
-    with sole_writer(address), storage_errors(address):
+    with hold_lock(address), storage_errors(address):
         study = optuna.create_study(
             storage=open_storage(address, on_stale=redo),
             study_name=name,
@@ -85,8 +91,7 @@ def open_study(
             pruner=pruner or optuna.pruners.NopPruner(),
         )
         _check_meaning(study, meaning)
-        if address.file is not None:
-            requeue_interrupted(study, space)
+        requeue_interrupted(study, space, sole_writer=address.file is not None)
         yield study
 
 
@@ -101,6 +106,7 @@ def load_study(address: StudyAddress) -> optuna.Study:
     """
     if address.file is not None and not address.file.is_file():
         raise InputError(f"{address.file}: no such study file; label or search makes one")
+    check_holds_studies(address)
     with storage_errors(address):
         storage = open_storage(address)
         names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
@@ -115,24 +121,26 @@ def load_study(address: StudyAddress) -> optuna.Study:
         return study
 
 
-def requeue_interrupted(study: optuna.Study, space: Space) -> int:
+def requeue_interrupted(study: optuna.Study, space: Space, *, sole_writer: bool) -> int:
     """Put trials that broke off into the queue again; return how many.
 
     A trial broke off if it runs although no process does, or failed without a reason of its
     own (a killed process, a keyboard interrupt). The order of the two writes matters: queue
     first, then close, and look for the successor, so that dying in between loses nothing and
-    queues nothing twice.
+    queues nothing twice. Where there may be other writers, running trials are left to their
+    heartbeats.
     """
     trials = study.get_trials(deepcopy=False)
     successors = {trial.user_attrs.get("retry_of") for trial in trials}
     count = 0
     for trial in trials:
         interrupted = trial.state == TrialState.FAIL and "failure" not in trial.user_attrs
-        if trial.state != TrialState.RUNNING and not interrupted:
+        abandoned = trial.state == TrialState.RUNNING and sole_writer
+        if not (abandoned or interrupted):
             continue
         if trial.number not in successors:
             count += _requeue(study, trial, space)
-        if trial.state == TrialState.RUNNING:
+        if abandoned:
             study.tell(trial.number, state=TrialState.FAIL)
     return count
 
@@ -197,12 +205,12 @@ def run_trials(
     callbacks
         Called with the study and each trial that has ended.
     """
-    remaining = max(total - num_finished(study), 0)
-    if remaining:
-        study.optimize(
-            objective, n_trials=remaining, catch=(CandidateError,), callbacks=list(callbacks)
-        )
-    return remaining
+    count = 0
+    # One at a time, because other workers may add trials to a study on a server.
+    while num_finished(study) < total:
+        study.optimize(objective, n_trials=1, catch=(CandidateError,), callbacks=list(callbacks))
+        count += 1
+    return count
 
 
 def labels_frame(study: optuna.Study) -> pd.DataFrame:

@@ -106,7 +106,10 @@ def correlate_columns(
     texts = space.format_all(table.archs)
     for path in scores:
         extra = read_table(path)
-        archs = space.format_all(space.parse_all([str(text) for text in extra["arch"]]))
+        try:
+            archs = space.format_all(space.parse_all([str(text) for text in extra["arch"]]))
+        except InputError as error:
+            raise InputError(f"{path}, {error}") from None
         numbers = extra.select_dtypes("number").set_axis(archs, axis=0)
         numbers = numbers[~numbers.index.duplicated()]
         if not numbers.index.isin(texts).any():
@@ -138,6 +141,9 @@ def _proxy_table(
     missing = [column for column in columns if column not in known.columns]
     if missing:
         raise InputError(f"the scores have no column {missing[0]!r}; compute it, or leave it out")
+    words = [column for column in columns if not pd.api.types.is_numeric_dtype(known[column])]
+    if words:
+        raise InputError(f"the scores must be numbers, column {words[0]!r} holds text")
     by_arch = known.drop_duplicates("arch").set_index("arch")
     texts = space.format_all(archs)
     absent = [text for text in texts if text not in by_arch.index]

@@ -57,7 +57,7 @@ def read_architectures(source: str, space: Space) -> NDArray[np.int64]:
         texts = [str(text) for text in read_label_source(source)["arch"]]
     else:
         try:
-            lines = Path(source).read_text(encoding="utf-8").splitlines()
+            lines = Path(source).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{source}: cannot be read as text: {error}") from None
         texts = [line.strip() for line in lines if line.strip()]

@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 
 from predictnas.errors import InputError
 
-__all__ = ["StudyAddress", "open_storage", "sole_writer", "storage_errors"]
+__all__ = ["StudyAddress", "check_holds_studies", "hold_lock", "open_storage", "storage_errors"]
 
 _SQLITE = "sqlite:///"
 _JOURNAL = "journal:///"
@@ -68,7 +68,7 @@ class StudyAddress:
 
 
 @contextlib.contextmanager
-def sole_writer(address: StudyAddress) -> Iterator[None]:
+def hold_lock(address: StudyAddress) -> Iterator[None]:
     """Hold the lock beside a storage that is a file; servers look after themselves.
 
     Raises
@@ -164,6 +164,23 @@ def open_storage(
         raise InputError(f"{url}: its database driver is missing: {error}") from None
     except ValueError as error:
         raise InputError(f"{url}: not a storage: {str(error).splitlines()[0]}") from None
+
+
+def check_holds_studies(address: StudyAddress) -> None:
+    """Refuse to read studies from an SQLite file of something else, before Optuna adds to it.
+
+    Raises
+    ------
+    InputError
+        If the file has no table of studies, or is damaged.
+    """
+    if address.file is None or not address.storage.startswith(_SQLITE):
+        return
+    _check_sqlite(address.file)
+    with contextlib.closing(sqlite3.connect(address.file.absolute().as_uri(), uri=True)) as found:
+        tables = {name for (name,) in found.execute("SELECT name FROM sqlite_master")}
+    if "studies" not in tables:
+        raise InputError(f"{address.file}: holds no study; label or search makes one")
 
 
 def _check_sqlite(file: Path) -> None:
