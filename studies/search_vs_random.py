@@ -2,7 +2,8 @@
 
 Runs ``predictnas search`` on the built-in task for every searcher and seed, each in a study of its
 own, and compares the best validation accuracy after every number of trials. A searcher's seed is
-also the seed of its trainings, so runs of one seed are compared pairwise. Interrupted, the same
+also the seed of its trainings, so runs of one seed are compared pairwise. Random search draws
+independently: the few architectures that it draws twice are spent trials, as in the literature. Interrupted, the same
 command goes on. Writes ``results/search_vs_random.json``, ``.md`` and ``.svg``.
 
     python studies/search_vs_random.py
