@@ -3,8 +3,8 @@
 Runs ``predictnas search`` on the built-in task for every searcher and seed, each in a study of its
 own, and compares the best validation accuracy after every number of trials. A searcher's seed is
 also the seed of its trainings, so runs of one seed are compared pairwise. Random search draws
-independently: the few architectures that it draws twice are spent trials, as in the literature. Interrupted, the same
-command goes on. Writes ``results/search_vs_random.json``, ``.md`` and ``.svg``.
+independently: the few architectures that it draws twice are spent trials, as in the literature.
+Interrupted, the same command goes on. Writes ``results/search_vs_random.json``, ``.md``, ``.svg``.
 
     python studies/search_vs_random.py
     python studies/search_vs_random.py --smoke
