@@ -123,7 +123,7 @@ def export_architecture(
     say = on_step or (lambda _: None)
     directory = Path(directory)
     where = resolve_device(device)
-    with _workplace(directory) as workplace:
+    with _staging(directory) as staging:
         say("training")
         network, training = train_architecture(
             space, arch, task, recipe, seed=seed, device=where, on_epoch=on_epoch
@@ -132,12 +132,12 @@ def export_architecture(
         facts = _facts(space, arch, task, recipe, training, seed, where, label or {})
         say("writing and comparing the forms")
         with _write_errors(directory):
-            _write_forms(space, arch, task, recipe, network, workplace)
+            _write_forms(space, arch, task, recipe, network, staging)
             text = json.dumps(facts, indent=2, ensure_ascii=False)
-            (workplace / FILES["facts"]).write_text(text + "\n", encoding="utf-8")
+            (staging / FILES["facts"]).write_text(text + "\n", encoding="utf-8")
             files = {form: directory / name for form, name in FILES.items()}
             for path in files.values():
-                (workplace / path.name).replace(path)
+                (staging / path.name).replace(path)
     return Export(
         arch=space.format(arch),
         files=files,
@@ -153,15 +153,15 @@ def _write_forms(
     task: Task,
     recipe: Recipe,
     network: torch.nn.Module,
-    workplace: Path,
+    staging: Path,
 ) -> None:
     model = normalized(network, task.mean, task.std).eval()
     # Images as they were before the task standardised them.
     mean, std = (torch.tensor(values)[:, None, None] for values in (task.mean, task.std))
     images = task.train.images[:_COMPARED].cpu() * std + mean
-    program = write_program(model, images, workplace / FILES["program"])
-    write_onnx(model, program, images, workplace / FILES["onnx"])
-    torch.save(model.state_dict(), workplace / FILES["state"])
+    program = write_program(model, images, staging / FILES["program"])
+    write_onnx(model, program, images, staging / FILES["onnx"])
+    torch.save(model.state_dict(), staging / FILES["state"])
     source = standalone_source(
         space.network_source(arch, task.input_shape, task.num_classes, **recipe.scale),
         title=f"{space.name} network {space.format(arch)} trained on {task.name}.",
@@ -170,7 +170,7 @@ def _write_forms(
         input_shape=task.input_shape,
         state_file=FILES["state"],
     )
-    write_source(model, source, images, workplace / FILES["source"])
+    write_source(model, source, images, staging / FILES["source"])
 
 
 def _facts(
@@ -216,7 +216,7 @@ def _facts(
 
 
 @contextlib.contextmanager
-def _workplace(directory: Path) -> Iterator[Path]:
+def _staging(directory: Path) -> Iterator[Path]:
     """Make a folder inside `directory` that is gone afterwards; fail before time is spent."""
     with _write_errors(directory):
         directory.mkdir(parents=True, exist_ok=True)
