@@ -17,7 +17,13 @@ from predictnas.scoring import ProxyScorer, filled
 from predictnas.spaces import Space
 from predictnas.tables import LabelTable
 
-__all__ = ["FittedPredictor", "fit_predictor", "load_for_space", "predict_architectures"]
+__all__ = [
+    "FittedPredictor",
+    "fit_predictor",
+    "load_for_space",
+    "predict_architectures",
+    "scores_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,18 +162,28 @@ def predict_architectures(
     found = pd.DataFrame(index=graphs.index)
     missing = list(columns)
     if scores is not None:
-        texts = space.format_all(archs)
-        by_arch = scores.drop_duplicates("arch").set_index("arch")
-        known = [column for column in columns if column in by_arch.columns]
-        absent = [text for text in texts if text not in by_arch.index]
-        if absent:
-            raise InputError(f"the scores lack {len(absent)} candidates, the first {absent[0]}")
-        found = by_arch.loc[texts, known].reset_index(drop=True)
+        known = [column for column in columns if column in scores.columns]
+        found = scores_of(scores, space.format_all(archs))[known]
         missing = [column for column in columns if column not in known]
     if missing:
         found = pd.concat([found, _computed(missing, archs, scorer, on_score)], axis=1)
     mean, std = predictor.predict(pd.concat([graphs, found[columns]], axis=1), return_std=True)
     return mean, std
+
+
+def scores_of(scores: pd.DataFrame, texts: list[str]) -> pd.DataFrame:
+    """Return the rows of a score table that belong to architectures, in their order.
+
+    Raises
+    ------
+    InputError
+        If the table lacks one of them.
+    """
+    by_arch = scores.drop_duplicates("arch").set_index("arch")
+    absent = [text for text in texts if text not in by_arch.index]
+    if absent:
+        raise InputError(f"the scores lack {len(absent)} candidates, the first {absent[0]}")
+    return by_arch.loc[texts].reset_index(drop=True)
 
 
 def _computed(
@@ -176,7 +192,6 @@ def _computed(
     scorer: Callable[[list[str]], ProxyScorer] | None,
     on_score: Callable[[], None] | None,
 ) -> pd.DataFrame:
-
     names = [column.removeprefix("proxy_") for column in columns]
     strangers = [
         column

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import proxies
 from predictnas.errors import InputError
 from predictnas.evaluation import Correlation, correlate
-from predictnas.fitting import load_for_space, predict_architectures
+from predictnas.fitting import load_for_space, predict_architectures, scores_of
 from predictnas.scoring import ProxyScorer, proxy_ranking
 from predictnas.spaces import Space
 from predictnas.tables import label_table, read_table
@@ -144,9 +144,4 @@ def _proxy_table(
     words = [column for column in columns if not pd.api.types.is_numeric_dtype(known[column])]
     if words:
         raise InputError(f"the scores must be numbers, column {words[0]!r} holds text")
-    by_arch = known.drop_duplicates("arch").set_index("arch")
-    texts = space.format_all(archs)
-    absent = [text for text in texts if text not in by_arch.index]
-    if absent:
-        raise InputError(f"the scores lack {len(absent)} candidates, the first {absent[0]}")
-    return by_arch.loc[texts, columns].reset_index(drop=True)
+    return scores_of(known, space.format_all(archs))[columns]
