@@ -2,12 +2,26 @@
 
 from predictnas.errors import unknown_name
 from predictnas.spaces.base import Arch, ArchLike, Archs, Space
+from predictnas.spaces.darts import Darts
 from predictnas.spaces.nasbench201 import NasBench201
+from predictnas.spaces.transnas101_micro import TransNas101Micro
 
-__all__ = ["SPACES", "Arch", "ArchLike", "Archs", "NasBench201", "Space", "get_space"]
+__all__ = [
+    "SPACES",
+    "Arch",
+    "ArchLike",
+    "Archs",
+    "Darts",
+    "NasBench201",
+    "Space",
+    "TransNas101Micro",
+    "get_space",
+]
 
 SPACES: dict[str, type[Space]] = {
     "nasbench201": NasBench201,
+    "transnas101-micro": TransNas101Micro,
+    "darts": Darts,
 }
 
 
