@@ -1,5 +1,6 @@
 """How good scores, predictors and searches are, with intervals."""
 
+from predictnas.evaluation.bootstrap import Bootstrapped, Resamples, bootstrap_interval
 from predictnas.evaluation.calibration import Calibration, calibration
 from predictnas.evaluation.correlation import Correlation, correlate
 from predictnas.evaluation.cross_validation import (
@@ -13,6 +14,11 @@ from predictnas.evaluation.rank_correlation import (
     spearman,
     spearman_interval,
 )
+from predictnas.evaluation.ranking_quality import (
+    RankingQuality,
+    ranking_quality,
+    seed_agreement,
+)
 from predictnas.evaluation.top_ranks import ndcg, precision_at
 from predictnas.evaluation.trajectories import (
     MeanInterval,
@@ -22,12 +28,16 @@ from predictnas.evaluation.trajectories import (
 )
 
 __all__ = [
+    "Bootstrapped",
     "Calibration",
     "Correlation",
     "CrossValidation",
     "MeanInterval",
     "ProbabilisticRegressor",
+    "RankingQuality",
+    "Resamples",
     "best_so_far",
+    "bootstrap_interval",
     "calibration",
     "correlate",
     "cross_validate",
@@ -37,6 +47,8 @@ __all__ = [
     "ndcg",
     "paired_difference",
     "precision_at",
+    "ranking_quality",
+    "seed_agreement",
     "spearman",
     "spearman_interval",
 ]
