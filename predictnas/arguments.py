@@ -9,7 +9,15 @@ import torch
 from predictnas.errors import InputError
 from predictnas.training import Task
 
-__all__ = ["names", "parse_scale", "proxy_names", "read_recipe", "searcher_options", "set_threads"]
+__all__ = [
+    "names",
+    "parse_scale",
+    "parse_workers",
+    "proxy_names",
+    "read_recipe",
+    "searcher_options",
+    "set_threads",
+]
 
 SMALL_IMAGE = 16
 """Height or width up to which more than one CPU thread a network costs more than it brings."""
@@ -88,6 +96,21 @@ def parse_scale(text: str | None) -> dict[str, int]:
             raise InputError(f"--scale: expected name=number such as channels=16, found {entry!r}")
         scale[name.strip()] = int(value)
     return scale
+
+
+def parse_workers(text: str) -> int | None:
+    """Read a number of worker processes; ``auto`` is None.
+
+    Raises
+    ------
+    InputError
+        If it is neither.
+    """
+    if text.strip() == "auto":
+        return None
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise InputError(f"--workers: expected auto or a whole number from 1, found {text!r}")
+    return int(text)
 
 
 def read_recipe(path: Path | None) -> dict[str, Any]:

@@ -43,6 +43,11 @@ Proxies = Annotated[
     str | None, typer.Option("--proxies", help="Names of proxies, separated by commas.")
 ]
 BatchSize = Annotated[int, typer.Option("--proxy-batch", min=2, help="Images a proxy sees.")]
+Workers = Annotated[str, typer.Option("--workers", help="Processes that score: a number, or auto.")]
+Dtype = Annotated[
+    str | None,
+    typer.Option("--dtype", help="Type to score in: float32, bfloat16 or float64."),
+]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Recipe: epochs of training.")]
 RecipeFile = Annotated[
     Path | None, typer.Option("--recipe", help="JSON file with entries of the recipe.")
@@ -202,23 +207,32 @@ def score(
     scale: Scale = None,
     seed: Seed = 0,
     device: Device = "auto",
+    dtype: Dtype = None,
+    workers: Workers = "auto",
     threads: Threads = None,
     json: JsonFile = None,
 ) -> None:
-    """Compute zero-cost proxies of architectures at initialisation."""
+    """Compute zero-cost proxies of architectures at initialisation; run again to go on."""
     from predictnas import arguments, console, display, running
+    from predictnas.scoring import score_to_file
     from predictnas.sources import architectures
-    from predictnas.tables import table_suffix, write_table
+    from predictnas.tables import table_suffix
 
     console.check_outputs(out, json)
     table_suffix(out)
+    processes = arguments.parse_workers(workers)
     run = running.Run.load(space, task, None, None, scale, DEFAULT_STUDY, seed, device, threads)
     chosen = architectures(run.space, source=archs, sample=sample, everything=everything, seed=seed)
-    scorer = run.scorer(arguments.names(proxies), batch_size)
-    with console.progress("scoring", len(chosen)) as advance:
-        table = scorer.table(chosen, advance)
-    write_table(table, out, metadata=scorer.provenance())
-    display.show_scores(table, out, json, scorer.provenance())
+    scorer = run.scorer(
+        arguments.names(proxies),
+        batch_size,
+        dtype=dtype,
+        workers=processes,
+        threads=threads,
+        on_step=console.say,
+    )
+    table = score_to_file(scorer, chosen, out, on_step=console.say, progress=console.progress)
+    display.show_scores(table, len(chosen), out, json, scorer.provenance())
 
 
 @app.command()
@@ -243,6 +257,8 @@ def rank(
     scale: Scale = None,
     seed: Seed = 0,
     device: Device = "auto",
+    dtype: Dtype = None,
+    workers: Workers = "auto",
     threads: Threads = None,
     json: JsonFile = None,
 ) -> None:
@@ -254,19 +270,27 @@ def rank(
     console.check_outputs(out, json)
     if out is not None:
         table_suffix(out)
+    processes = arguments.parse_workers(workers)
     run = running.Run.load(space, task, None, None, scale, DEFAULT_STUDY, seed, device, threads)
     chosen = architectures(run.space, source=archs, sample=sample, everything=everything, seed=seed)
     names = arguments.names(proxies)
     if predictor is not None and names:
         raise typer.BadParameter("give --predictor or --proxies, not both")
-    with console.progress("scoring", len(chosen)) as advance:
+    with console.progress("scoring", len(set(run.space.keys(chosen)))) as advance:
         table = ranking.rank_candidates(
             run.space,
             chosen,
             predictor=predictor,
             proxy_names=names,
             scores=scores,
-            scorer=lambda wanted: run.scorer(wanted, batch_size),
+            scorer=lambda wanted: run.scorer(
+                wanted,
+                batch_size,
+                dtype=dtype,
+                workers=processes,
+                threads=threads,
+                on_step=console.say,
+            ),
             on_score=advance,
         )
     if out is not None:

@@ -110,9 +110,23 @@ def show_fit(fitted: FittedPredictor, name: str, target: str, out: Path, json: P
 
 
 def show_scores(
-    table: pd.DataFrame, out: Path, json: Path | None, provenance: dict[str, Any]
+    table: pd.DataFrame, given: int, out: Path, json: Path | None, provenance: dict[str, Any]
 ) -> None:
-    """Print a line a proxy: how many values there are, and their range."""
+    """Print a line a proxy: how many values there are, and their range.
+
+    Parameters
+    ----------
+    table
+        Scores, a row a distinct architecture.
+    given
+        How many architectures were given, isomorphic ones counted each.
+    out
+        Where the scores are.
+    json
+        Where to write the summary as JSON.
+    provenance
+        What the scores depend on.
+    """
     rows, summary = [], {}
     for column in [c for c in table.columns if c.startswith("proxy_")]:
         name = column.removeprefix("proxy_")
@@ -133,9 +147,10 @@ def show_scores(
             "problems": {str(k): int(v) for k, v in problems.items()},
         }
     columns = ("proxy", "defined", "minimum", "median", "maximum", "why not")
-    show_table(f"{len(table)} architectures scored", columns, rows)
+    show_table(f"{len(table)} distinct of {given} given architectures scored", columns, rows)
     say(f"saved to {out}")
-    write_json(json, {"architectures": len(table), "proxies": summary, "provenance": provenance})
+    result = {"given": given, "architectures": len(table)}
+    write_json(json, {**result, "proxies": summary, "provenance": provenance})
 
 
 def show_ranking(table: pd.DataFrame, top: int, json: Path | None) -> None:

@@ -11,7 +11,7 @@ import proxies
 from predictnas.errors import InputError
 from predictnas.evaluation import Correlation, correlate
 from predictnas.fitting import load_for_space, predict_architectures, scores_of
-from predictnas.scoring import ProxyScorer, proxy_ranking
+from predictnas.scoring import ProxyScorer, expanded, proxy_ranking
 from predictnas.spaces import Space
 from predictnas.tables import label_table, read_table
 
@@ -39,9 +39,9 @@ def rank_candidates(
     predictor
         File of a fitted predictor; None: rank by proxies.
     proxy_names
-        Proxies to aggregate; None: the default ranking's.
+        Proxies to rank by, or aggregates of proxies; None: the default ranking's.
     scores
-        Table with proxy scores computed before.
+        Table with proxy scores computed before, of these or of isomorphic architectures.
     on_score
         Called after each architecture scored.
 
@@ -54,7 +54,7 @@ def rank_candidates(
     _, first = np.unique(space.keys(archs), return_index=True)
     archs = archs[np.sort(first)]
     table = pd.DataFrame({"arch": space.format_all(archs)})
-    known = None if scores is None else read_table(scores)
+    known = None if scores is None else _spelt_as(scores, space, archs)
     if predictor is not None:
         model, metadata = load_for_space(predictor, space)
         mean, std = predict_architectures(
@@ -69,7 +69,7 @@ def rank_candidates(
         table["predicted_mean"], table["predicted_std"] = mean, std
         order = np.argsort(-mean, kind="stable")
     else:
-        names = proxy_names or list(proxies.DEFAULT_RANKING)
+        names = expanded(proxy_names or proxies.DEFAULT_RANKING)
         found = _proxy_table(space, archs, names, known, scorer, on_score)
         table = pd.concat([table, found], axis=1)
         table["rank_score"] = proxy_ranking(found)
@@ -93,8 +93,8 @@ def correlate_columns(
     target
         Column that holds the truth.
     scores
-        Tables to join by architecture; where the label table has a column of the same name, the
-        joined one is called ``NAME@FILE``.
+        Tables to join by architecture, by an isomorphic one where they lack it; where the label
+        table has a column of the same name, the joined one is called ``NAME@FILE``.
 
     Raises
     ------
@@ -103,18 +103,13 @@ def correlate_columns(
     """
     table = label_table(labels, space, target)
     columns = table.frame.drop(columns=target)
-    texts = space.format_all(table.archs)
     for path in scores:
         extra = read_table(path)
-        try:
-            archs = space.format_all(space.parse_all([str(text) for text in extra["arch"]]))
-        except InputError as error:
-            raise InputError(f"{path}, {error}") from None
-        numbers = extra.select_dtypes("number").set_axis(archs, axis=0)
-        numbers = numbers[~numbers.index.duplicated()]
-        if not numbers.index.isin(texts).any():
+        rows = _rows_of(table.archs, extra, space, path)
+        if not (rows >= 0).any():
             raise InputError(f"{path}: none of its architectures is in the labels")
-        aligned = numbers.reindex(texts).reset_index(drop=True)
+        aligned = extra.select_dtypes("number").reset_index(drop=True).reindex(rows)
+        aligned = aligned.reset_index(drop=True)
         aligned.columns = [
             f"{name}@{path.name}" if name in columns else str(name) for name in aligned.columns
         ]
@@ -125,6 +120,31 @@ def correlate_columns(
         if (name := column.partition("@")[0].removeprefix("proxy_")) in proxies.PROXIES
     }
     return correlate(columns, table.targets, directions=directions, groups=np.array(table.keys))
+
+
+def _spelt_as(scores: Path, space: Space, archs: NDArray[np.int64]) -> pd.DataFrame:
+    """Read the scores of architectures, spelt as these are and not as an isomorphic one."""
+    known = read_table(scores)
+    rows = _rows_of(archs, known, space, scores)
+    texts = np.array(space.format_all(archs), dtype=object)
+    return known.iloc[rows[rows >= 0]].assign(arch=texts[rows >= 0])
+
+
+def _rows_of(
+    archs: NDArray[np.int64], table: pd.DataFrame, space: Space, path: Path
+) -> NDArray[np.int64]:
+    """Return which row of a table holds each architecture, or an isomorphic one; −1: none."""
+    try:
+        held = space.parse_all([str(text) for text in table["arch"]])
+    except InputError as error:
+        raise InputError(f"{path}, {error}") from None
+    by_text: dict[str, int] = {}
+    by_key: dict[str, int] = {}
+    for row, (text, key) in enumerate(zip(space.format_all(held), space.keys(held), strict=True)):
+        by_text.setdefault(text, row)
+        by_key.setdefault(key, row)
+    wanted = zip(space.format_all(archs), space.keys(archs), strict=True)
+    return np.array([by_text.get(text, by_key.get(key, -1)) for text, key in wanted], np.int64)
 
 
 def _proxy_table(

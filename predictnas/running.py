@@ -103,8 +103,18 @@ class Run:
             device,
         )
 
-    def scorer(self, wanted: Sequence[str] | None, batch_size: int = 64) -> ProxyScorer:
-        """Return the scorer for these networks on this task; None: all proxies."""
+    def scorer(
+        self, wanted: Sequence[str] | None, batch_size: int = 64, **options: Any
+    ) -> ProxyScorer:
+        """Return the scorer for these networks on this task; None: all proxies.
+
+        Parameters
+        ----------
+        wanted, batch_size
+            Proxies, and the images that they see.
+        **options
+            How to compute; see :class:`~predictnas.scoring.ProxyScorer`.
+        """
         return ProxyScorer(
             self.space,
             self.task,
@@ -113,6 +123,7 @@ class Run:
             seed=self.seed,
             batch_size=batch_size,
             device=self.device,
+            **options,
         )
 
     def label(

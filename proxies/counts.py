@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 __all__ = ["flops", "macs", "params"]
 
 
-@proxy()
+@proxy(half=True)
 def params(probe: Probe) -> float:
     """Return the number of trainable parameters, those with ``requires_grad`` as found."""
     return probe.trainable_parameters
 
 
-@proxy()
+@proxy(half=True)
 def macs(probe: Probe) -> float:
     """Return the multiply-accumulates of convolutions and linear layers for one sample."""
     return probe.macs
 
 
-@proxy()
+@proxy(half=True)
 def flops(probe: Probe) -> float:
     """Return the floating-point operations for one sample, 2 × :func:`macs`."""
     return 2 * probe.macs

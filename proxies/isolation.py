@@ -93,6 +93,7 @@ def lent(
     dtype: torch.dtype | None = None,
     absolute: bool = False,
     redraw: torch.Generator | None = None,
+    channels_last: bool = False,
 ) -> Iterator[dict[str, nn.Parameter]]:
     """Lend a model: inside, it computes with copies on `device`; afterwards it is as before.
 
@@ -121,6 +122,8 @@ def lent(
         N(0, 1) by :func:`gaussian`. Their biases are 0; normalisations have weight 1 and bias 0.
         Parameters of other kinds stay as they are, such as embeddings, recurrent layers, the
         input projections of attention and those that a parametrised weight is computed from.
+    channels_last
+        Whether the weights of two-dimensional convolutions lie in memory with channels last.
 
     Yields
     ------
@@ -145,6 +148,11 @@ def lent(
         if torch.is_autocast_enabled(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))
         leaves, stand_ins = _leaves(model, device, dtype, absolute, redraw)
+        if channels_last:
+            for module in modules:
+                leaf = stand_ins.get(id(module._parameters.get("weight")))
+                if isinstance(module, nn.Conv2d) and leaf is not None:
+                    leaf.data = leaf.data.contiguous(memory_format=torch.channels_last)
 
         def lend(value: Any) -> Any:
             if not isinstance(value, torch.Tensor):

@@ -30,11 +30,17 @@ class Proxy:
     reads
         The products of the probe's batch pass that the function reads, so that one forward pass
         serves every proxy that is asked for together.
+    measured
+        Whether it is a stopwatch's reading: not reproducible, and computed only by name.
+    half
+        Whether sixteen-bit numbers are precise enough for it.
     """
 
     function: Callable[[Probe], float]
     direction: int
     reads: frozenset[str]
+    measured: bool = False
+    half: bool = False
 
     def __post_init__(self) -> None:
         if self.direction not in (-1, 1):
@@ -46,7 +52,11 @@ class Proxy:
 
 
 def proxy(
-    *, direction: int = 1, reads: tuple[str, ...] = ()
+    *,
+    direction: int = 1,
+    reads: tuple[str, ...] = (),
+    measured: bool = False,
+    half: bool = False,
 ) -> Callable[[Callable[[Probe], float]], Proxy]:
     """Turn a function of a probe into a :class:`Proxy`.
 
@@ -56,10 +66,12 @@ def proxy(
         +1 when higher values promise a better network, −1 when lower ones do.
     reads
         The products of the probe's batch pass that the function reads.
+    measured, half
+        See :class:`Proxy`.
     """
 
     def declare(function: Callable[[Probe], float]) -> Proxy:
-        declared = Proxy(function, direction, frozenset(reads))
+        declared = Proxy(function, direction, frozenset(reads), measured, half)
         # help() and documentation builders shall show the function's own text.
         object.__setattr__(declared, "__doc__", function.__doc__)
         return declared

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["DEFAULT_RANKING", "rank_aggregate"]
+__all__ = ["AGGREGATES", "DEFAULT_RANKING", "rank_aggregate", "size_regularised"]
 
 # One proxy for each of three properties that have to come together, as in AZ-NAS: how much a
 # network computes, how differently its gradients treat different inputs (trainability), and how
@@ -22,6 +22,14 @@ __all__ = ["DEFAULT_RANKING", "rank_aggregate"]
 # NAS-Bench-201 (Kendall 0.715), but jacob_cov misleads on NAS-Bench-101, where flops holds;
 # naswot is there so that neither decides alone.
 DEFAULT_RANKING: tuple[str, ...] = ("flops", "jacob_cov", "naswot")
+
+# Named combinations: aggregate → proxies whose log ranks are added.
+AGGREGATES: dict[str, tuple[str, ...]] = {
+    "default": DEFAULT_RANKING,
+    "te_nas": ("te_nas_condition", "te_nas_regions"),
+    "az_nas": ("az_expressivity", "az_progressivity", "az_trainability", "flops"),
+    "vkdnw_aggregate": ("vkdnw", "jacob_cov", "az_expressivity", "az_trainability", "flops"),
+}
 
 
 def rank_aggregate(
@@ -83,6 +91,47 @@ def rank_aggregate(
             )
         total = total + np.log(_mean_ranks(direction * values) / max(len(values), 1))
     return np.asarray(total, dtype=np.float64)
+
+
+def size_regularised(
+    scores: ArrayLike, params: ArrayLike, *, centre: float, width: float
+) -> NDArray[np.float64]:
+    """Return scores damped away from a wanted size, s · exp(−(p − centre)² / width).
+
+    The regularisation of the SWAP-Score, for a search for networks of about one size.
+
+    Parameters
+    ----------
+    scores
+        Values of the N networks, such as :func:`~proxies.activations.swap`.
+    params
+        Their numbers of parameters p.
+    centre
+        The wanted size, in the unit of `params`.
+    width
+        How fast scores fall away from it, in that unit squared.
+
+    Raises
+    ------
+    ProxyError
+        If `width` is not positive or the columns differ in length.
+
+    References
+    ----------
+    Y. Peng, A. Song, H. Fayek, V. Ciesielski, X. Chang: SWAP-NAS: sample-wise activation patterns
+    for ultra-fast NAS. 2024, definition 3.3. arXiv:2403.04161
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    sizes = np.asarray(params, dtype=np.float64)
+    if not width > 0:
+        raise ProxyError(f"expected a width above 0, found {width}")
+    if values.shape != sizes.shape:
+        raise ProxyError(
+            f"expected one size a score, found scores of shape {values.shape} and sizes of shape "
+            f"{sizes.shape}"
+        )
+    damped: NDArray[np.float64] = values * np.exp(-((sizes - centre) ** 2) / width)
+    return damped
 
 
 def _mean_ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:

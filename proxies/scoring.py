@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 import proxies
-from proxies.errors import reason_of
+from proxies.errors import UndefinedProxyError, reason_of
+from proxies.passes.splits import SPLITS
 from proxies.probe import Probe
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def score(
     device: str | torch.device = "auto",
     loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
     micro_batch: int | None = None,
+    dtype: torch.dtype | str | None = None,
 ) -> Scores:
     """Score a model with zero-cost proxies.
 
@@ -85,7 +87,8 @@ def score(
         Inputs x and labels y, of shapes ``(B, ...)`` and ``(B,)``; for segmentation-like outputs
         ``(B, classes, ...)`` labels are ``(B, ...)``. y may be None where no proxy needs a loss.
     names
-        The proxies to compute, all of :data:`~proxies.PROXIES` if not given.
+        The proxies to compute; if not given, all of :data:`~proxies.PROXIES` but those that are
+        a stopwatch's readings (latency).
     seed
         Seed of everything that is drawn. The same seed gives the same values in any process.
     device
@@ -97,15 +100,19 @@ def score(
     micro_batch
         Samples to take at a time where memory is short. It never changes a value: models whose
         samples influence each other (batch normalisation, random layers) keep the batch whole,
-        and on accelerators hold in main memory what their backward passes need.
+        and on accelerators hold in main memory what their backward passes need. Where memory
+        runs out, it is halved until it suffices.
+    dtype
+        Floating-point type to compute in (a ``torch.dtype`` or its name), the model's own if not
+        given. In ``bfloat16`` and ``float16`` proxies that need more precision are undefined.
 
     Returns
     -------
     Scores
         For every name a :class:`ProxyScore`; a proxy that is undefined for the model or fails has
         the value nan and says why in its status, and the others are not affected. The attribute
-        `provenance` records seed, batch (size, shape of a sample, fingerprint), device, dtype and
-        the version of PyTorch.
+        `provenance` records seed, batch (size, shape of a sample, fingerprint, how it was taken
+        and split), mode, device, dtype and the version of PyTorch.
 
     Raises
     ------
@@ -124,9 +131,9 @@ def score(
     >>> scores["naswot"].status
     'expected ReLU-like activations on the way to the output, found none'
     """
-    chosen = (
-        [names] if isinstance(names, str) else list(proxies.PROXIES if names is None else names)
-    )
+    if names is None:
+        names = [name for name, declared in proxies.PROXIES.items() if not declared.measured]
+    chosen = [names] if isinstance(names, str) else list(names)
     functions = {name: proxies.get_proxy(name) for name in chosen}
     probe = Probe(
         model,
@@ -135,12 +142,14 @@ def score(
         device=device,
         loss=loss,
         micro_batch=micro_batch,
+        dtype=dtype,
         reads={product for function in functions.values() for product in function.reads},
     )
     scores = {}
     for name, function in functions.items():
         start = time.perf_counter()
         try:
+            _check_precision(probe, function)
             value, status = float(function(probe)), "ok"
         except Exception as error:  # noqa: BLE001 - one proxy's failure is its status
             value, status = math.nan, reason_of(error)
@@ -150,18 +159,37 @@ def score(
     return Scores(scores, _provenance(probe))
 
 
+def _check_precision(probe: Probe, function: proxies.Proxy) -> None:
+    kinds = _kinds(probe)
+    if not function.half and any(torch.finfo(kind).bits < 32 for kind in kinds):
+        raise UndefinedProxyError(
+            "expected float32 or float64 numbers for this proxy, found "
+            + ", ".join(str(kind).removeprefix("torch.") for kind in kinds)
+            + "; give dtype"
+        )
+
+
+def _kinds(probe: Probe) -> list[torch.dtype]:
+    """Return the floating-point types that are computed in."""
+    subject = probe.subject
+    if subject.dtype is not None:
+        return [subject.dtype]
+    return sorted({p.dtype for p in subject.model.parameters() if p.is_floating_point()}, key=str)
+
+
 def _provenance(probe: Probe) -> dict[str, Any]:
     subject = probe.subject
-    kinds = {str(p.dtype) for p in subject.model.parameters() if p.is_floating_point()}
     return {
         "seed": subject.seed,
         "batch_size": subject.batch_size,
         "input_shape": [list(x.shape[1:]) for x in subject.inputs],
         "batch": subject.fingerprint(),
         "micro_batch": subject.micro_batch,
+        "splits": SPLITS,
+        "mode": "training",
         "loss": "cross_entropy" if subject.loss is None else _name_of(subject.loss),
         "device": str(subject.device),
-        "dtype": ", ".join(sorted(kind.removeprefix("torch.") for kind in kinds)),
+        "dtype": ", ".join(str(kind).removeprefix("torch.") for kind in _kinds(probe)),
         "torch": torch.__version__,
     }
 

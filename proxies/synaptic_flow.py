@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 __all__ = ["synflow"]
 
 
-@proxy()
+@proxy(half=True)
 def synflow(probe: Probe) -> float:
     """Return log Σ θ ⊙ ∂R/∂θ with R = 1ᵀ f(1) and θ → |θ|, over all parameters θ.
 

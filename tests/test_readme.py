@@ -82,4 +82,4 @@ def test_names_are_those_of_the_registries() -> None:
     for kind, registry in registries.items():
         row = re.search(rf"^\| {kind} \| (.*) \|$", README, flags=re.MULTILINE)
         assert row is not None
-        assert re.findall(r"`(\w+)`", row[1]) == list(registry)
+        assert re.findall(r"`([\w-]+)`", row[1]) == list(registry)

@@ -15,7 +15,7 @@ from proxies.errors import UndefinedProxyError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["live_nodes", "relu_signs"]
+__all__ = ["has_samples_first", "live_nodes", "relu_signs"]
 
 # Activation functions that have the sign of their argument: one that lets positive values pass
 # and damps negative ones. Name of the autograd node without its counter.
@@ -32,6 +32,8 @@ _RECTIFIERS = frozenset(
         "MishBackward",
         "PreluKernelBackward",
         "ReluBackward",
+        # That of TwiceDifferentiable.
+        "_ReluBackward",
         "RreluWithNoiseBackward",
         "SiluBackward",
         "SoftplusBackward",
@@ -133,8 +135,11 @@ def relu_signs(
         if isinstance(bound, torch.Tensor) or bound != 0:
             continue
         # Where the argument is not saved the result is, and it has the same sign.
-        saved = node._saved_self if hasattr(node, "_saved_self") else node._saved_result
-        if not _has_samples_first(saved, batch_size):
+        if hasattr(node, "saved_tensors"):
+            (saved,) = node.saved_tensors
+        else:
+            saved = node._saved_self if hasattr(node, "_saved_self") else node._saved_result
+        if not has_samples_first(saved, batch_size):
             raise UndefinedProxyError(
                 f"expected activations with {batch_size} samples in their first dimension, "
                 f"found shape {tuple(saved.shape)}"
@@ -143,7 +148,16 @@ def relu_signs(
     return signs
 
 
-def _has_samples_first(tensor: torch.Tensor, batch_size: int) -> bool:
+def has_samples_first(tensor: torch.Tensor, batch_size: int) -> bool:
+    """Return whether a tensor's first dimension holds samples, or parts of them such as windows.
+
+    Parameters
+    ----------
+    tensor
+        What a layer took or returned.
+    batch_size
+        The number of samples.
+    """
     if tensor.ndim == 0 or tensor.shape[0] % batch_size:
         return False
     # Sequences first, samples second: their number may divide the length of the sequence.

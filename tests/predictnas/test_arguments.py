@@ -6,6 +6,7 @@ import torch
 from predictnas.arguments import (
     names,
     parse_scale,
+    parse_workers,
     proxy_names,
     read_recipe,
     searcher_options,
@@ -33,6 +34,14 @@ def test_scale() -> None:
     for text in ("channels", "channels=x", "channels=-1"):
         with pytest.raises(InputError, match="expected name=number such as channels=16"):
             parse_scale(text)
+
+
+def test_workers() -> None:
+    assert parse_workers("auto") is None
+    assert parse_workers(" 3 ") == 3
+    for text in ("0", "-1", "2.5", "", "all"):
+        with pytest.raises(InputError, match="expected auto or a whole number from 1, found"):
+            parse_workers(text)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from scipy import stats
 from predictnas.cli import main
 from predictnas.spaces import Space
 from predictnas.tables import read_metadata
+from proxies import AGGREGATES
 
 Write = Callable[..., Path]
 
@@ -187,6 +188,39 @@ class TestJourney:
             tau = stats.kendalltau(values[kept], labels["valid_accuracy"][kept]).statistic
             assert column["kendall"] == pytest.approx(tau, abs=1e-12)
 
+    def test_score_goes_on_with_what_is_new(
+        self, work: Path, write_npz: Write, space: Space, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        score = ["score", *tiny(write_npz()), "--proxies", "params", "--out", "scores.csv"]
+        assert run(*score, "--sample", 3) == 0
+        first = pd.read_csv(work / "scores.csv")
+        capsys.readouterr()
+        assert run(*score, "--sample", 5) == 0
+        assert "scores.csv holds 3 of 5 architectures already" in capsys.readouterr().out
+        pd.testing.assert_frame_equal(pd.read_csv(work / "scores.csv").iloc[:3], first)
+        twins = [space.format((0, 0, 0, 3, 0, 0)), space.format((1, 0, 0, 0, 3, 0))]
+        (work / "twins.txt").write_text("\n".join(twins))
+        twin = [*score[:-1], "twins.csv", "--json", "twins.json"]
+        assert run(*twin, "--archs", "twins.txt") == 0
+        assert "1 distinct of 2 given architectures scored" in capsys.readouterr().out
+        result = json.loads((work / "twins.json").read_text())
+        assert (result["given"], result["architectures"]) == (2, 1)
+
+        # What was scored in one spelling ranks in every other one.
+        (work / "second.txt").write_text(twins[1])
+        known = ["--archs", "second.txt", "--scores", "twins.csv", "--json", "rank.json"]
+        assert run("rank", *tiny(write_npz()), "--proxies", "params", *known) == 0
+        best = json.loads((work / "rank.json").read_text())["best"]
+        assert [row["arch"] for row in best] == [twins[1]]
+
+    def test_aggregates_stand_for_their_proxies(self, work: Path, write_npz: Write) -> None:
+        options = [*tiny(write_npz()), "--sample", 3, "--proxies", "default"]
+        assert run("rank", *options, "--json", "rank.json") == 0
+        columns = {f"proxy_{name}" for name in AGGREGATES["default"]}
+        assert columns < set(json.loads((work / "rank.json").read_text())["best"][0])
+        assert run("score", *options, "--out", "scores.parquet") == 0
+        assert columns < set(pd.read_parquet(work / "scores.parquet"))
+
     def test_fit_then_rank(self, work: Path, labels: pd.DataFrame, write_npz: Write) -> None:
         labels.to_parquet(work / "labels.parquet")
         fit = ["fit", "--space", "nasbench201", "--labels", "labels.parquet", "--out", "p.npz"]
@@ -201,6 +235,9 @@ class TestJourney:
         assert means == sorted(means, reverse=True)
         assert all(row["predicted_std"] > 0 for row in best)
         assert len(pd.read_csv(work / "rank.csv")) == 20
+
+
+_SCORE_ONE = ["score", "--space", "nasbench201", "--sample", "1", "--out", "x.parquet"]
 
 
 class TestErrors:
@@ -252,6 +289,12 @@ class TestErrors:
             ),
             (["score", "--space", "nasbench201", "--sample", "1"], "Missing option"),
             (
+                [*_SCORE_ONE, "--workers", "none"],
+                "--workers: expected auto or a whole number from 1, found 'none'",
+            ),
+            ([*_SCORE_ONE, "--dtype", "int8"], "unknown dtype 'int8'; choose from: float32"),
+            ([*_SCORE_ONE, "--proxies", "magic"], "unknown proxy 'magic'; choose from: params"),
+            (
                 ["score", "--space", "nasbench201", "--all", "--out", "x.txt"],
                 "must end in .parquet, .csv",
             ),
@@ -272,6 +315,16 @@ class TestErrors:
     ) -> None:
         assert any(part in fails(*arguments) for part in message.split("|"))
         assert not list(work.glob("*.db"))
+
+    def test_scores_of_another_seed(
+        self, work: Path, write_npz: Write, fails: Callable[..., str]
+    ) -> None:
+        score = ["score", *tiny(write_npz()), "--proxies", "params", "--out", "scores.parquet"]
+        assert run(*score, "--sample", 2) == 0
+        before = (work / "scores.parquet").read_bytes()
+        error = fails(*score, "--sample", 2, "--seed", 1)
+        assert "holds other scores: seed 0 where this command has 1; choose another" in error
+        assert (work / "scores.parquet").read_bytes() == before
 
     def test_malformed_architecture_with_its_position(
         self, work: Path, fails: Callable[..., str], space: Space

@@ -1,0 +1,218 @@
+"""Scoring many architectures, in this process or in several."""
+
+import contextlib
+import os
+import pickle
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import TypeAlias
+
+import torch
+
+from predictnas.errors import PredictNASError
+from predictnas.scoring.setting import ArchScores, ScoringSetting
+from predictnas.spaces import Arch
+
+__all__ = ["Job", "WorkerError", "score_jobs"]
+
+Job: TypeAlias = tuple[Arch, Sequence[str]]
+"""An architecture and the proxies to compute of it."""
+
+START_UP_SECONDS = 5.0
+"""What worker processes take until they score: shorter jobs are done without any."""
+
+ARCHITECTURES_A_WORKER = 4
+"""Fewest architectures for which an automatic choice starts another worker."""
+
+WORKERS_A_GPU = 4
+"""Processes that share a GPU: small networks wait for launches more than for the device."""
+
+
+class WorkerError(PredictNASError, RuntimeError):
+    """A worker process has died, killed from outside as a rule."""
+
+
+def score_jobs(
+    setting: ScoringSetting,
+    jobs: Sequence[Job],
+    *,
+    workers: int | None = 1,
+    threads: int | None = None,
+    on_step: Callable[[str], None] | None = None,
+) -> Generator[tuple[int, ArchScores], None, None]:
+    """Score architectures; yields the number of each job with its scores, in any order.
+
+    Close the iterator when leaving it early, so that no worker goes on.
+
+    Parameters
+    ----------
+    setting
+        What scores depend on.
+    jobs
+        What to score.
+    workers
+        Processes. 1: this one. None: this one for as long as others would take to start, then
+        one for every usable core, or four where they share a GPU.
+    threads
+        CPU threads a process; None: one, and as many as torch uses now where ``workers`` is 1.
+    on_step
+        Called with a line when worker processes start.
+
+    Raises
+    ------
+    WorkerError
+        If a worker process dies.
+    """
+    own_threads = torch.get_num_threads() if workers == 1 else 1
+    threads = threads or own_threads
+    start = time.monotonic()
+    for number, (arch, names) in enumerate(jobs):
+        left = len(jobs) - number
+        count = _automatic(setting, left, threads) if workers is None else min(workers, left)
+        elapsed = time.monotonic() - start
+        worth_it = elapsed > START_UP_SECONDS and elapsed / max(number, 1) * left > START_UP_SECONDS
+        if count > 1 and (workers is not None or worth_it):
+            if on_step is not None:
+                on_step(f"scoring with {count} worker processes")
+            if setting.images.device.type == "cuda":
+                torch.cuda.empty_cache()  # for the workers
+            with contextlib.closing(_in_workers(setting, jobs, number, count, threads)) as rest:
+                yield from rest
+            return
+        with _using_threads(threads):
+            scores = setting.try_score(arch, names)
+        yield number, scores
+
+
+def _automatic(setting: ScoringSetting, left: int, threads: int) -> int:
+    kind = setting.images.device.type
+    if kind == "cpu":
+        # What this process may use, where the system says it.
+        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        usable = cores // threads
+    else:
+        usable = WORKERS_A_GPU if kind == "cuda" else 1
+    return max(min(usable, left // ARCHITECTURES_A_WORKER), 1)
+
+
+@dataclass(eq=False)
+class _Worker:
+    """A process, our end of the pipe to it, and the number of the job that it has."""
+
+    process: BaseProcess
+    connection: Connection
+    job: int | None = None
+
+
+def _in_workers(
+    setting: ScoringSetting, jobs: Sequence[Job], first: int, count: int, threads: int
+) -> Generator[tuple[int, ArchScores], None, None]:
+    queue = iter(range(first, len(jobs)))
+    workers: list[_Worker] = []
+    try:
+        with _interrupts_ignored():
+            workers.extend(_start() for _ in range(count))
+        # As plain bytes: tensors sent as such would be shared, and shared memory is scarce.
+        payload = pickle.dumps((setting, threads))
+        dead: _Worker | None = None
+        for worker in workers:
+            try:
+                worker.connection.send_bytes(payload)
+            except OSError:
+                dead = worker
+            _hand_out(worker, next(queue, None), jobs)
+        while dead is None and (busy := [w for w in workers if w.job is not None]):
+            ready = wait([worker.connection for worker in busy])
+            for worker in (w for w in busy if w.connection in ready):
+                try:
+                    answer = worker.connection.recv()
+                except (EOFError, OSError):
+                    dead = worker
+                    continue  # to those that have an answer
+                if isinstance(answer, Exception):
+                    raise answer
+                number = worker.job
+                assert number is not None  # it is busy
+                _hand_out(worker, next(queue, None), jobs)
+                yield number, answer
+        if dead is not None:
+            raise _died(dead, setting, jobs, count)
+    finally:
+        for worker in workers:
+            worker.process.kill()
+        for worker in workers:
+            worker.process.join()
+            worker.process.close()
+            worker.connection.close()
+
+
+def _start() -> _Worker:
+    # Not forked: a fork inherits the locks of torch's threads, and cannot use a GPU.
+    context = torch.multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs,), daemon=True)
+    process.start()
+    theirs.close()  # so that the pipe ends when the worker does
+    return _Worker(process, ours)
+
+
+def _hand_out(worker: _Worker, number: int | None, jobs: Sequence[Job]) -> None:
+    worker.job = number
+    if number is not None:
+        with contextlib.suppress(OSError):  # its death shows when its answer is read
+            worker.connection.send(jobs[number])
+
+
+def _work(connection: Connection) -> None:
+    """Score what comes in until the other end is closed, be it that its process was killed."""
+    with contextlib.suppress(EOFError, OSError):
+        setting, threads = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's
+        torch.set_num_threads(threads)
+        while True:
+            arch, names = connection.recv()
+            answer: ArchScores | Exception
+            try:
+                answer = setting.try_score(arch, names)
+            except Exception as error:  # noqa: BLE001 - it is raised where the scores are awaited
+                answer = error
+            connection.send(answer)
+
+
+def _died(worker: _Worker, setting: ScoringSetting, jobs: Sequence[Job], count: int) -> WorkerError:
+    worker.process.join()
+    code = worker.process.exitcode or 0
+    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+    where = "" if worker.job is None else f" at {setting.space.format(jobs[worker.job][0])}"
+    return WorkerError(
+        f"a worker process {how}{where}, perhaps for want of memory; run the same command again "
+        f"with fewer workers: --workers {max(count // 2, 1)}"
+    )
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Have processes that start here ignore Ctrl-C: this one hears it too, and ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say what signals do
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _using_threads(threads: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

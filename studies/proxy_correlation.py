@@ -1,0 +1,390 @@
+"""Measure how well every zero-cost proxy, and every aggregate of them, ranks trained networks.
+
+Scores random cells of NAS-Bench-201 (all strings equally likely, no two isomorphic) with
+``predictnas score`` at the published setting (16 channels, 5 cells a stage, batches of 64 CIFAR-10
+images) from several seeds, each with weights and a batch of its own, and a part of them from
+further seeds and with other batch sizes. Measures the order of the scores against the accuracy of
+a published table, among all cells and among its best, with bootstrap intervals over the cells;
+compares our scores with the table's ``proxy_*`` columns on the same cells; and does the same, from
+one seed, on other benchmarks. The files that it needs are not part of this repository. Interrupted,
+the same command goes on. Writes ``results/proxy_correlation.json``, ``.md`` and two figures.
+
+    python studies/proxy_correlation.py --table TABLE.parquet --task CIFAR10.npz
+        [--other transnas101-micro=OTHER.parquet:class_scene:500]
+    python studies/proxy_correlation.py --smoke
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from writing.proxy_figures import draw
+from writing.proxy_tables import markdown
+
+import proxies
+from predictnas.evaluation import (
+    Bootstrapped,
+    Resamples,
+    kendall_tau,
+    ranking_quality,
+    seed_agreement,
+    spearman,
+)
+from predictnas.evaluation.json_values import json_value
+from predictnas.spaces import get_space
+from predictnas.tables import label_table, read_metadata, read_table, write_table
+
+# Times and memory depend on the machine and on what else it does.
+NAMES = [name for name, proxy in proxies.PROXIES.items() if not proxy.measured]
+DIRECTIONS = {name: proxies.PROXIES[name].direction for name in NAMES}
+SIZES = ("params", "flops")
+PUBLISHED = {
+    "params": "proxy_params",
+    "flops": "proxy_flops",
+    "grad_norm": "proxy_grad_norm",
+    "snip": "proxy_snip",
+    "grasp": "proxy_grasp",
+    "synflow": "proxy_synflow",
+    "fisher": "proxy_fisher",
+    "plain": "proxy_plain",
+    "l2_norm": "proxy_l2_norm",
+    "jacob_cov": "proxy_jacov",
+    "epe_nas": "proxy_epe_nas",
+    "naswot": "proxy_nwot",
+    "zen": "proxy_zen",
+}
+BATCH_SIZE, OTHER_BATCH_SIZES = 64, (32, 128)
+
+# Proxy name → scores, shape (seeds, cells).
+Scores = Mapping[str, NDArray[np.float64]]
+
+
+class Setting(NamedTuple):
+    """What networks are built from and scored on; None: the command's default scale."""
+
+    space: str
+    task: Path
+    scale: str | None
+
+
+class Other(NamedTuple):
+    """Another benchmark: at most `limit` architectures of a table."""
+
+    space: str
+    table: Path
+    target: str
+    limit: int
+
+
+def score(
+    names: Sequence[str],
+    archs: Sequence[str],
+    setting: Setting,
+    out: Path,
+    *,
+    seed: int,
+    batch_size: int = BATCH_SIZE,
+) -> pd.DataFrame:
+    """Score architectures with the command line; return one row each, indexed by its text."""
+    listed = out.with_suffix(".txt")
+    listed.write_text("\n".join(archs) + "\n", encoding="utf-8")
+    command = [
+        *(sys.executable, "-m", "predictnas", "score", "--space", setting.space),
+        *("--archs", str(listed), "--task", str(setting.task), "--out", str(out)),
+        *("--proxy-batch", str(batch_size), "--seed", str(seed), "--proxies", ",".join(names)),
+    ]
+    if setting.scale is not None:
+        command += ["--scale", setting.scale]
+    subprocess.run(command, check=True)
+    table = read_table(out).set_index("arch")
+    return table.loc[list(archs)].reindex(columns=[f"proxy_{name}" for name in names])
+
+
+def by_proxy(tables: Sequence[pd.DataFrame]) -> dict[str, NDArray[np.float64]]:
+    """Return the scores of tables with the same rows by proxy, shape ``(tables, rows)``."""
+    return {
+        name: np.array([table[f"proxy_{name}"].to_numpy(dtype=np.float64) for table in tables])
+        for name in NAMES
+    }
+
+
+def aggregated(scores: Scores, rows: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
+    """Return every aggregate of scores that were all computed, ranked among the given rows."""
+    seeds = range(len(next(iter(scores.values()))))
+    found = {}
+    for title, names in proxies.AGGREGATES.items():
+        if all(name in scores and np.isfinite(scores[name]).any() for name in names):
+            directions = {name: DIRECTIONS[name] for name in names}
+            pools = [{name: scores[name][seed][rows] for name in names} for seed in seeds]
+            found[title] = np.array([proxies.rank_aggregate(pool, directions) for pool in pools])
+    return found
+
+
+def measure_proxies(
+    scores: Scores, target: NDArray[np.float64], resamples: Resamples
+) -> dict[str, Any]:
+    """Return how every proxy ranks the rows, in its declared direction."""
+    return {
+        name: {"direction": DIRECTIONS[name]}
+        | ranking_quality(values, target, resamples, direction=DIRECTIONS[name]).to_dict()
+        for name, values in scores.items()
+    }
+
+
+def measure_aggregates(
+    scores: Scores, target: NDArray[np.float64], rows: NDArray[np.bool_], resamples: int
+) -> dict[str, Any]:
+    """Return how aggregates, and sizes beside them, rank a part of the rows."""
+    drawn = Resamples(int(rows.sum()), resamples=resamples, seed=0)
+    candidates = aggregated(scores, rows) | {name: scores[name][:, rows] for name in SIZES}
+    found = {
+        title: ranking_quality(values, target[rows], drawn).to_dict()
+        for title, values in candidates.items()
+    }
+    return {"n": int(rows.sum()), "rankings": found}
+
+
+def compare_published(
+    scores: Scores, table: pd.DataFrame, target: NDArray[np.float64], resamples: Resamples
+) -> dict[str, Any]:
+    """Compare our scores with the table's, on the cells that have both."""
+    found = {}
+    for name, column in PUBLISHED.items():
+        if name not in scores or column not in table:
+            continue
+        ours = DIRECTIONS[name] * scores[name]
+        theirs = DIRECTIONS[name] * table[column].to_numpy(dtype=np.float64)
+        rows = np.isfinite(ours).all(axis=0) & np.isfinite(theirs)
+
+        def mean(other: NDArray[np.float64], ours: Any = ours, rows: Any = rows) -> Bootstrapped:
+            return Bootstrapped.mean(
+                [resamples.measure(spearman, row, other, rows=rows) for row in ours]
+            )
+
+        our_order, their_order = (
+            mean(target),
+            resamples.measure(spearman, theirs, target, rows=rows),
+        )
+        found[name] = {
+            "n": int(rows.sum()),
+            "ours": our_order.to_dict(),
+            "theirs": their_order.to_dict(),
+            "difference": (our_order - their_order).to_dict(),
+            "between": mean(theirs).to_dict(),
+        }
+    return found
+
+
+def measure_stability(
+    main: Scores, further: Scores, batches: Mapping[int, Scores], target: NDArray[np.float64]
+) -> dict[str, Any]:
+    """Return how much the scores of a part of the cells change with the seed and the batch size."""
+    count = len(target)
+    found = {}
+    for name in NAMES:
+        seeds = np.vstack([main[name][:, :count], further[name]])
+        entry: dict[str, Any] = {"seeds": seed_agreement(seeds), "batch_sizes": {}}
+        for size, scores in batches.items():
+            pair = np.vstack([main[name][:1, :count], scores[name]])
+            both = pair[:, np.isfinite(pair).all(axis=0)]
+            known = target[np.isfinite(pair).all(axis=0)]
+            entry["batch_sizes"][str(size)] = {
+                "kendall": kendall_tau(both[0], both[1]),
+                "spearman_change": DIRECTIONS[name]
+                * (spearman(both[1], known) - spearman(both[0], known)),
+            }
+        found[name] = entry
+    return {
+        "cells": count,
+        "seeds": len(main[NAMES[0]]) + len(further[NAMES[0]]),
+        "batch_sizes": [BATCH_SIZE, *batches],
+        "proxies": found,
+    }
+
+
+def measure_other(other: Other, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Score random architectures of another table from one seed and measure their order."""
+    space = get_space(other.space)
+    labels = label_table(read_table(other.table), space, other.target)
+    order = np.random.default_rng(0).permutation(len(labels))
+    _, first = np.unique(np.array(labels.keys)[order], return_index=True)
+    chosen = order[np.sort(first)][: other.limit]
+    scale = arguments.other_scale.get(other.space)
+    setting = Setting(other.space, arguments.other_task or arguments.task, scale)
+    out = arguments.work / f"{other.space}-{other.table.stem}-{other.target}.parquet"
+    scores = by_proxy([score(NAMES, space.format_all(labels.archs[chosen]), setting, out, seed=0)])
+    target = labels.targets[chosen]
+    drawn = Resamples(len(chosen), resamples=arguments.resamples, seed=0)
+    metadata = read_metadata(out)
+    return {
+        "table": other.table.name,
+        "target": other.target,
+        "n": len(chosen),
+        "task": setting.task.name,
+        "scale": metadata.get("scale"),
+        "proxies": measure_proxies(scores, target, drawn),
+        "aggregates": measure_aggregates(
+            scores, target, np.ones(len(chosen), dtype=np.bool_), arguments.resamples
+        )["rankings"],
+    }
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Draw the cells, score them and measure everything."""
+    # The short runs come first, so that what is wrong with a file shows within minutes.
+    others = {
+        f"{other.space}, {other.target}": measure_other(other, arguments)
+        for other in arguments.other
+    }
+    space = get_space("nasbench201")
+    cells = space.sample(arguments.sample, np.random.default_rng(0), distinct=True)
+    archs = space.format_all(cells)
+    table = read_table(arguments.table).set_index("arch").reindex(archs)
+    target = table[arguments.target].to_numpy(dtype=np.float64)
+    if np.isnan(target).any():
+        raise SystemExit(
+            f"{arguments.table}: {np.isnan(target).sum()} of {len(archs)} sampled cells have no "
+            f"{arguments.target}; give a table of all of NAS-Bench-201"
+        )
+    setting = Setting("nasbench201", arguments.task, arguments.scale)
+    part = archs[: arguments.variation]
+
+    def scored(texts: list[str], name: str, **options: int) -> pd.DataFrame:
+        return score(NAMES, texts, setting, arguments.work / f"{name}.parquet", **options)
+
+    seeds = range(arguments.seeds)
+    further_seeds = range(arguments.seeds, arguments.seeds + arguments.further_seeds)
+    main = by_proxy([scored(archs, f"seed{seed}", seed=seed) for seed in seeds])
+    further = by_proxy([scored(part, f"variation-seed{s}", seed=s) for s in further_seeds])
+    batches = {
+        size: by_proxy([scored(part, f"variation-batch{size}", seed=0, batch_size=size)])
+        for size in OTHER_BATCH_SIZES
+    }
+    drawn = Resamples(len(archs), resamples=arguments.resamples, seed=0)
+    published = [column for column in PUBLISHED.values() if column in table]
+    pools = {
+        "all cells": np.ones(len(archs), dtype=np.bool_),
+        "cells with a path": np.array([bool(g.canonical().edges) for g in space.graphs(cells)]),
+        "cells with published proxies": table[published].notna().all(axis=1).to_numpy(),
+    }
+    metadata = read_metadata(arguments.work / "seed0.parquet")
+    return {
+        "command": command_line(arguments),
+        "data": f"{len(archs)} random cells of NAS-Bench-201, no two isomorphic; target "
+        f"{arguments.target}; scale {arguments.scale}; a batch of {BATCH_SIZE} images of "
+        f"{arguments.task.name}; every measure is the mean over {arguments.seeds} seeds, each with "
+        "its own weights and batch, of scores turned into the proxy's declared direction",
+        "seeds": arguments.seeds,
+        "interval": f"95 %, percentiles of {arguments.resamples} bootstrap resamples of the cells",
+        "scored_with": {key: metadata.get(key) for key in ("device", "dtype", "versions")},
+        "proxies": measure_proxies(main, target, drawn),
+        "aggregate_members": {title: list(names) for title, names in proxies.AGGREGATES.items()},
+        "aggregates": {
+            title: measure_aggregates(main, target, rows, arguments.resamples)
+            for title, rows in pools.items()
+            if rows.any()
+        },
+        "stability": measure_stability(main, further, batches, target[: len(part)]),
+        "published": compare_published(main, table, target, drawn),
+        "others": others,
+    }
+
+
+def command_line(arguments: argparse.Namespace) -> str:
+    """Return the command that made the result, with tables by file name."""
+    words = [
+        "python studies/proxy_correlation.py --table TABLE --task TASK",
+        f"--sample {arguments.sample} --seeds {arguments.seeds} --variation {arguments.variation}",
+        f"--further-seeds {arguments.further_seeds}",
+        *(f"--other {o.space}={o.table.name}:{o.target}:{o.limit}" for o in arguments.other),
+        *(f"--other-scale {space}={scale}" for space, scale in arguments.other_scale.items()),
+    ]
+    if arguments.other_task is not None:
+        words.append(f"--other-task {arguments.other_task.name}")
+    return " ".join(words)
+
+
+def other_benchmark(given: str) -> Other:
+    """Read ``SPACE=TABLE:TARGET[:N]``."""
+    found = re.fullmatch(r"([^=]+)=(.+?):([^:/\\]+?)(?::(\d+))?", given)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"expected SPACE=TABLE:TARGET[:N], found {given!r}")
+    space, table, target, count = found.groups()
+    return Other(space, Path(table), target, int(count or 500))
+
+
+def scale_of_space(given: str) -> tuple[str, str]:
+    """Read ``SPACE=NAME=VALUE,...``."""
+    space, separator, scale = given.partition("=")
+    if not separator or "=" not in scale:
+        raise argparse.ArgumentTypeError(f"expected SPACE=NAME=VALUE,..., found {given!r}")
+    return space, scale
+
+
+def smoke_inputs(arguments: argparse.Namespace) -> None:
+    """Make a small task and a table, so that the study runs without the published files."""
+    rng = np.random.default_rng(0)
+    x, y = rng.integers(0, 256, size=(200, 8, 8, 3), dtype=np.uint8), np.arange(200) % 10
+    arguments.task = arguments.work / "task.npz"
+    np.savez(arguments.task, x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
+    space = get_space("nasbench201")
+    cells = space.iterate()
+    table = pd.DataFrame({"arch": space.format_all(cells)})
+    table["valid_accuracy"] = (cells == 3).sum(axis=1) + rng.normal(size=len(cells))
+    for column in PUBLISHED.values():
+        made_up = table["valid_accuracy"] + rng.normal(size=len(cells))
+        table[column] = made_up.where(cells[:, 0] != 0)
+    arguments.table, arguments.target = arguments.work / "table.parquet", "valid_accuracy"
+    write_table(table, arguments.table, metadata={})
+    arguments.scale = "channels=4,cells=1"
+    arguments.sample, arguments.seeds, arguments.resamples = 12, 2, 50
+    arguments.variation, arguments.further_seeds = 4, 1
+    arguments.other = [Other("nasbench201", arguments.table, "valid_accuracy", 4)]
+    arguments.other_scale = {"nasbench201": arguments.scale}
+
+
+def main() -> None:
+    """Score, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--target", default="valid_accuracy")
+    parser.add_argument("--task", type=Path)
+    parser.add_argument("--scale", default="channels=16,cells=5")
+    parser.add_argument("--sample", type=int, default=2000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--variation", type=int, default=200, help="cells of the further runs")
+    parser.add_argument("--further-seeds", type=int, default=2)
+    parser.add_argument("--resamples", type=int, default=1000)
+    parser.add_argument("--other", type=other_benchmark, action="append", default=[])
+    parser.add_argument("--other-task", type=Path, help="as --task if not given")
+    parser.add_argument("--other-scale", type=scale_of_space, action="append", default=[])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--work", type=Path, default=Path(__file__).parent / "work")
+    parser.add_argument("--smoke", action="store_true", help="made-up data, less than a minute")
+    arguments = parser.parse_args()
+    if not arguments.smoke and (arguments.table is None or arguments.task is None):
+        parser.error("--table and --task are needed, or --smoke")
+    arguments.other_scale = dict(arguments.other_scale)
+    arguments.work.mkdir(parents=True, exist_ok=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.smoke:
+        smoke_inputs(arguments)
+    result = json_value(run(arguments))
+    written = json.dumps(result, indent=1, allow_nan=False)
+    (arguments.out / "proxy_correlation.json").write_text(written + "\n", encoding="utf-8")
+    report = markdown(result)
+    (arguments.out / "proxy_correlation.md").write_text(report, encoding="utf-8")
+    draw(result, arguments.out)
+    print(report)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How the studies write their results, where that takes more than a few lines."""

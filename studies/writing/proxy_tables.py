@@ -1,0 +1,132 @@
+"""The tables of the study of proxy correlations, in Markdown."""
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["markdown", "ordered", "with_direction"]
+
+
+def text(measured: Mapping[str, float | None]) -> str:
+    """Return a value and its interval."""
+    # Adding zero turns the -0.0 of a rounded difference into 0.0.
+    value, low, high = (
+        None if measured[key] is None else round(measured[key], 3) + 0.0
+        for key in ("value", "low", "high")
+    )
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" if low is None else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def number(value: float | None) -> str:
+    """Return a number with two decimals."""
+    return "undefined" if value is None else f"{value:.2f}"
+
+
+def ordered(rankings: Mapping[str, Any], by: str = "spearman") -> list[tuple[str, Any]]:
+    """Return entries by one of their measures, the best first, the undefined last."""
+
+    def key(item: tuple[str, Any]) -> float:
+        value = item[1][by]["value"]
+        return float("inf") if value is None else -value
+
+    return sorted(rankings.items(), key=key)
+
+
+def with_direction(name: str, entry: Mapping[str, Any]) -> str:
+    """Return a name, marked where lower values are declared better."""
+    return f"{name} ↓" if entry.get("direction") == -1 else name
+
+
+def quality_table(rankings: Mapping[str, Any]) -> list[str]:
+    """Return a table of how proxies or aggregates rank."""
+    lines = [
+        "| ranking | undefined | Spearman ρ | Kendall τ | ρ in the best 10 % "
+        "| precision, top 1 / 5 / 10 % | nDCG, top 1 / 5 / 10 % |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, entry in ordered(rankings):
+        tops = [
+            " / ".join(number(each["value"]) for each in entry[measure].values())
+            for measure in ("precision", "ndcg")
+        ]
+        correlations = [text(entry[key]) for key in ("spearman", "kendall", "spearman_best")]
+        cells = [with_direction(name, entry), str(entry["n_missing"]), *correlations, *tops]
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def published_table(published: Mapping[str, Any]) -> list[str]:
+    """Return the comparison of our scores with the published ones."""
+    lines = [
+        "## Our scores and the published ones",
+        "",
+        "Spearman's ρ on the cells that have both.",
+        "",
+        "![ours and published](proxy_correlation_published.svg)",
+        "",
+        "| proxy | cells | ours with the target | published with the target | difference "
+        "| ours with published |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, entry in published.items():
+        cells = [text(entry[key]) for key in ("ours", "theirs", "difference", "between")]
+        lines.append(f"| {name} | {entry['n']} | {' | '.join(cells)} |")
+    return lines
+
+
+def markdown(result: Mapping[str, Any]) -> str:
+    """Return the result as tables."""
+    lines = [
+        "# How well zero-cost proxies rank",
+        "",
+        f"`{result['command']}`: {result['data']}; intervals: {result['interval']}. ↓: lower is "
+        "declared better. Undefined: cells without a score at some seed, which are left out.",
+        "",
+        "![how proxies and aggregates rank](proxy_correlation.svg)",
+        "",
+        "## Proxies",
+        "",
+        *quality_table(result["proxies"]),
+        "## Aggregates",
+        "",
+        *(f"- {title}: {', '.join(names)}" for title, names in result["aggregate_members"].items()),
+        "",
+    ]
+    for title, pool in result["aggregates"].items():
+        heading = f"### {title[0].upper()}{title[1:]} ({pool['n']})"
+        lines += [heading, "", *quality_table(pool["rankings"])]
+    stability = result["stability"]
+    batch_size, *sizes = map(str, stability["batch_sizes"])
+    changed = " | ".join(f"τ, batch {size} against {batch_size} | change of ρ" for size in sizes)
+    lines += [
+        "## Stability",
+        "",
+        f"Mean Kendall τ between the scores of two seeds: of {result['seeds']} seeds on all cells, "
+        f"of {stability['seeds']} on {stability['cells']}; and τ between two batch sizes of one "
+        "seed on those, with the change of Spearman's ρ with the target.",
+        "",
+        f"| proxy | τ, all cells | τ, {stability['cells']} cells | {changed} |",
+        "|---|---|---|" + "---|---|" * len(sizes),
+    ]
+    for name, entry in stability["proxies"].items():
+        cells = [number(result["proxies"][name]["agreement"]), number(entry["seeds"])]
+        for size in sizes:
+            found = entry["batch_sizes"][size]
+            change = found["spearman_change"]
+            cells += [number(found["kendall"]), "–" if change is None else f"{change:+.3f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    if result["published"]:
+        lines += ["", *published_table(result["published"])]
+    for title, other in result["others"].items():
+        scale = ", ".join(f"{name} {value}" for name, value in (other["scale"] or {}).items())
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            f"{other['n']} random architectures of {other['table']}, no two isomorphic; scored on "
+            f"{other['task']} ({scale}), one seed.",
+            "",
+            *quality_table(other["aggregates"] | other["proxies"]),
+        ]
+    return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
