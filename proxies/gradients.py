@@ -29,7 +29,8 @@ def grad_norm(probe: Probe) -> float:
     M. Abdelfattah, A. Mehrotra, Ł. Dudziak, N. Lane: Zero-cost proxies for lightweight NAS. 2021.
     arXiv:2101.08134
     """
-    return _total(probe.loss_gradients[name].double().norm() for name in probe.layer_weights)
+    gradients = probe.loss_gradients
+    return _total(gradients[name].double().norm() for name in probe.layer_weights)
 
 
 @proxy(reads=("loss_gradients",))
@@ -41,10 +42,10 @@ def snip(probe: Probe) -> float:
     N. Lee, T. Ajanthan, P. Torr: SNIP: single-shot network pruning based on connection
     sensitivity. 2019. arXiv:1810.02340
     """
-    weights = probe.parameters
+    gradients, weights = probe.loss_gradients, probe.parameters
     return _total(
         (weights[name] * gradient).abs().sum(dtype=torch.float64)
-        for name, gradient in probe.loss_gradients.items()
+        for name, gradient in gradients.items()
     )
 
 
@@ -60,7 +61,7 @@ def plain(probe: Probe) -> float:
     M. Abdelfattah, A. Mehrotra, Ł. Dudziak, N. Lane: Zero-cost proxies for lightweight NAS. 2021.
     arXiv:2101.08134
     """
-    weights, gradients = probe.parameters, probe.loss_gradients
+    gradients, weights = probe.loss_gradients, probe.parameters
     return _total(
         (weights[name].double() * gradients[name].double()).sum() for name in probe.layer_weights
     )

@@ -237,17 +237,26 @@ class Probe:
             try:
                 self._measured.update(self._in_memory(lambda: run(missing)))
             except Exception as error:  # noqa: BLE001 - kept as a reason and raised below
-                self._measured.update(dict.fromkeys(missing, UndefinedProxyError(reason_of(error))))
+                failed = missing
+                if is_out_of_memory(error) and "hessian_form" in missing and len(missing) > 1:
+                    # Second derivatives take the most memory: the others may fit without.
+                    failed = ["hessian_form"]
+                self._measured.update(dict.fromkeys(failed, UndefinedProxyError(reason_of(error))))
+        if product not in self._measured:
+            return self._from_pass(product, others, run)
         return self._read(product)
 
     def _in_memory(self, measure: Callable[[], T]) -> T:
         """Measure; where memory runs out, again with half as many samples at a time."""
+        given = self.subject
         while True:
             try:
                 return measure()
             except Exception as error:
                 smaller = self._smaller() if is_out_of_memory(error) else None
                 if smaller is None:
+                    # What did not help here is not needed elsewhere.
+                    self.subject = given
                     raise
                 self.subject = smaller
             if self.subject.device.type == "cuda":

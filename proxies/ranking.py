@@ -16,12 +16,18 @@ if TYPE_CHECKING:
 
 __all__ = ["AGGREGATES", "DEFAULT_RANKING", "rank_aggregate", "size_regularised"]
 
-# One proxy for each of three properties that have to come together, as in AZ-NAS: how much a
-# network computes, how differently its gradients treat different inputs (trainability), and how
-# finely its units divide the input space (expressivity). flops and jacob_cov aggregate well on
-# NAS-Bench-201 (Kendall 0.715), but jacob_cov misleads on NAS-Bench-101, where flops holds;
-# naswot is there so that neither decides alone.
-DEFAULT_RANKING: tuple[str, ...] = ("flops", "jacob_cov", "naswot")
+# Properties that have to come together: how much a network computes (flops), how many directions
+# its features use (az_expressivity) and whether more from block to block (az_progressivity),
+# whether gradients keep their size on the way back (az_trainability), and how differently they
+# treat different images (jacob_cov). These are the four parts of AZ-NAS, which see no data, and
+# the proxy of data that holds up best beside them; none decides alone where it misleads.
+DEFAULT_RANKING: tuple[str, ...] = (
+    "flops",
+    "jacob_cov",
+    "az_expressivity",
+    "az_progressivity",
+    "az_trainability",
+)
 
 # Named combinations: aggregate → proxies whose log ranks are added.
 AGGREGATES: dict[str, tuple[str, ...]] = {

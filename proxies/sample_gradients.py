@@ -78,8 +78,7 @@ def te_nas_condition(probe: Probe) -> float:
         raise UndefinedProxyError("expected at least two samples to compare, found one")
     eigenvalues = torch.linalg.eigvalsh(kernel)
     # Gradients have the precision of their type: what is smaller is rounding.
-    precision = torch.finfo(probe.subject.dtype or torch.float32).eps
-    if not eigenvalues[0] > precision * eigenvalues[-1]:
+    if not eigenvalues[0] > probe.subject.precision * eigenvalues[-1]:
         raise UndefinedProxyError(
             "expected samples with linearly independent gradients, found dependent ones"
         )

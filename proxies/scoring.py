@@ -160,21 +160,13 @@ def score(
 
 
 def _check_precision(probe: Probe, function: proxies.Proxy) -> None:
-    kinds = _kinds(probe)
+    kinds = probe.subject.kinds
     if not function.half and any(torch.finfo(kind).bits < 32 for kind in kinds):
         raise UndefinedProxyError(
             "expected float32 or float64 numbers for this proxy, found "
             + ", ".join(str(kind).removeprefix("torch.") for kind in kinds)
             + "; give dtype"
         )
-
-
-def _kinds(probe: Probe) -> list[torch.dtype]:
-    """Return the floating-point types that are computed in."""
-    subject = probe.subject
-    if subject.dtype is not None:
-        return [subject.dtype]
-    return sorted({p.dtype for p in subject.model.parameters() if p.is_floating_point()}, key=str)
 
 
 def _provenance(probe: Probe) -> dict[str, Any]:
@@ -189,7 +181,7 @@ def _provenance(probe: Probe) -> dict[str, Any]:
         "mode": "training",
         "loss": "cross_entropy" if subject.loss is None else _name_of(subject.loss),
         "device": str(subject.device),
-        "dtype": ", ".join(str(kind).removeprefix("torch.") for kind in _kinds(probe)),
+        "dtype": ", ".join(str(kind).removeprefix("torch.") for kind in subject.kinds),
         "torch": torch.__version__,
     }
 

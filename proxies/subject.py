@@ -107,6 +107,19 @@ class Subject:
             )
         return output
 
+    @property
+    def precision(self) -> float:
+        """The largest relative rounding of the floating-point types that are computed in."""
+        return max((torch.finfo(kind).eps for kind in self.kinds), default=0.0)
+
+    @property
+    def kinds(self) -> list[torch.dtype]:
+        """The floating-point types that are computed in."""
+        if self.dtype is not None:
+            return [self.dtype]
+        found = {p.dtype for p in self.model.parameters() if p.is_floating_point()}
+        return sorted(found, key=str)
+
     def fingerprint(self) -> str:
         """Return 16 hexadecimal digits that identify the batch (its values, types and shapes)."""
         digest = hashlib.sha256()

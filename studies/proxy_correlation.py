@@ -63,8 +63,31 @@ PUBLISHED = {
 }
 BATCH_SIZE, OTHER_BATCH_SIZES = 64, (32, 128)
 
-# Proxy name → scores, shape (seeds, cells).
-Scores = Mapping[str, NDArray[np.float64]]
+# The default ranking was chosen on so many of the first cells: it is measured on the others too.
+CHOSEN_ON = 200
+
+
+class Scores(NamedTuple):
+    """Scores of a proxy: values and what was computed at all, shape (seeds, cells) each."""
+
+    values: NDArray[np.float64]
+    computed: NDArray[np.bool_]
+
+    def part(self, rows: Any) -> "Scores":
+        """Return the scores of some cells."""
+        return Scores(self.values[:, rows], self.computed[:, rows])
+
+
+# Proxy name → scores.
+ScoresByProxy = Mapping[str, Scores]
+
+
+def known(*scores: Scores) -> tuple[list[int], NDArray[np.bool_]]:
+    """Return the seeds from which most cells have all of the scores, and those cells."""
+    computed = np.logical_and.reduce([each.computed for each in scores])
+    counts = computed.sum(axis=1)
+    seeds = [int(seed) for seed in np.flatnonzero(counts == counts.max())]
+    return seeds, computed[seeds].all(axis=0)
 
 
 class Setting(NamedTuple):
@@ -92,8 +115,12 @@ def score(
     *,
     seed: int,
     batch_size: int = BATCH_SIZE,
+    as_scored: bool = False,
 ) -> pd.DataFrame:
-    """Score architectures with the command line; return one row each, indexed by its text."""
+    """Score architectures with the command line; return one row each, indexed by its text.
+
+    As scored: take what the file holds, of however many architectures and proxies.
+    """
     listed = out.with_suffix(".txt")
     listed.write_text("\n".join(archs) + "\n", encoding="utf-8")
     command = [
@@ -103,64 +130,77 @@ def score(
     ]
     if setting.scale is not None:
         command += ["--scale", setting.scale]
-    subprocess.run(command, check=True)
-    table = read_table(out).set_index("arch")
-    return table.loc[list(archs)].reindex(columns=[f"proxy_{name}" for name in names])
+    if not as_scored:
+        subprocess.run(command, check=True)
+    table = read_table(out).set_index("arch") if out.exists() else pd.DataFrame()
+    columns = [f"{kind}_{name}" for kind in ("proxy", "status") for name in names]
+    return table.reindex(index=list(archs), columns=columns)
 
 
-def by_proxy(tables: Sequence[pd.DataFrame]) -> dict[str, NDArray[np.float64]]:
-    """Return the scores of tables with the same rows by proxy, shape ``(tables, rows)``."""
-    return {
-        name: np.array([table[f"proxy_{name}"].to_numpy(dtype=np.float64) for table in tables])
-        for name in NAMES
-    }
-
-
-def aggregated(scores: Scores, rows: NDArray[np.bool_]) -> dict[str, NDArray[np.float64]]:
-    """Return every aggregate of scores that were all computed, ranked among the given rows."""
-    seeds = range(len(next(iter(scores.values()))))
+def by_proxy(tables: Sequence[pd.DataFrame]) -> dict[str, Scores]:
+    """Return the scores of tables with the same rows by proxy."""
     found = {}
-    for title, names in proxies.AGGREGATES.items():
-        if all(name in scores and np.isfinite(scores[name]).any() for name in names):
-            directions = {name: DIRECTIONS[name] for name in names}
-            pools = [{name: scores[name][seed][rows] for name in names} for seed in seeds]
-            found[title] = np.array([proxies.rank_aggregate(pool, directions) for pool in pools])
+    for name in NAMES:
+        values = [table[f"proxy_{name}"].to_numpy(dtype=np.float64) for table in tables]
+        computed = [table[f"status_{name}"].fillna("").ne("").to_numpy() for table in tables]
+        scores = Scores(np.array(values), np.array(computed))
+        if scores.computed.any():
+            found[name] = scores
     return found
 
 
+def aggregated(
+    scores: ScoresByProxy, names: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return an aggregate of scores from every seed, and which cells it ranks."""
+    seeds, rows = known(*(scores[name] for name in names))
+    directions = {name: DIRECTIONS[name] for name in names}
+    pools = [{name: scores[name].values[seed][rows] for name in names} for seed in seeds]
+    return np.array([proxies.rank_aggregate(pool, directions) for pool in pools]), rows
+
+
 def measure_proxies(
-    scores: Scores, target: NDArray[np.float64], resamples: Resamples
+    scores: ScoresByProxy, target: NDArray[np.float64], resamples: int
 ) -> dict[str, Any]:
-    """Return how every proxy ranks the rows, in its declared direction."""
-    return {
-        name: {"direction": DIRECTIONS[name]}
-        | ranking_quality(values, target, resamples, direction=DIRECTIONS[name]).to_dict()
-        for name, values in scores.items()
-    }
+    """Return how every proxy ranks the cells, in its declared direction."""
+    found = {}
+    for name, each in scores.items():
+        seeds, rows = known(each)
+        drawn = Resamples(int(rows.sum()), resamples=resamples, seed=0)
+        quality = ranking_quality(
+            each.values[seeds][:, rows], target[rows], drawn, direction=DIRECTIONS[name]
+        )
+        found[name] = {"direction": DIRECTIONS[name], "cells": int(rows.sum())}
+        found[name] |= {"seeds": len(seeds)} | quality.to_dict()
+    return found
 
 
 def measure_aggregates(
-    scores: Scores, target: NDArray[np.float64], rows: NDArray[np.bool_], resamples: int
+    scores: ScoresByProxy, target: NDArray[np.float64], rows: NDArray[np.bool_], resamples: int
 ) -> dict[str, Any]:
-    """Return how aggregates, and sizes beside them, rank a part of the rows."""
-    drawn = Resamples(int(rows.sum()), resamples=resamples, seed=0)
-    candidates = aggregated(scores, rows) | {name: scores[name][:, rows] for name in SIZES}
-    found = {
-        title: ranking_quality(values, target[rows], drawn).to_dict()
-        for title, values in candidates.items()
-    }
+    """Return how aggregates, and sizes beside them, rank a part of the cells."""
+    part, labels = {name: each.part(rows) for name, each in scores.items()}, target[rows]
+    found = {}
+    for title, names in {**proxies.AGGREGATES, **{name: (name,) for name in SIZES}}.items():
+        if not all(name in part and part[name].computed.any() for name in names):
+            continue
+        values, ranked = aggregated(part, names)
+        drawn = Resamples(int(ranked.sum()), resamples=resamples, seed=0)
+        quality = ranking_quality(values, labels[ranked], drawn)
+        found[title] = {"cells": int(ranked.sum()), "seeds": len(values)} | quality.to_dict()
     return {"n": int(rows.sum()), "rankings": found}
 
 
 def compare_published(
-    scores: Scores, table: pd.DataFrame, target: NDArray[np.float64], resamples: Resamples
+    scores: ScoresByProxy, table: pd.DataFrame, target: NDArray[np.float64], resamples: Resamples
 ) -> dict[str, Any]:
     """Compare our scores with the table's, on the cells that have both."""
     found = {}
     for name, column in PUBLISHED.items():
         if name not in scores or column not in table:
             continue
-        ours = DIRECTIONS[name] * scores[name]
+        seeds, _ = known(scores[name])
+        ours = DIRECTIONS[name] * scores[name].values[seeds]
         theirs = DIRECTIONS[name] * table[column].to_numpy(dtype=np.float64)
         rows = np.isfinite(ours).all(axis=0) & np.isfinite(theirs)
 
@@ -175,6 +215,7 @@ def compare_published(
         )
         found[name] = {
             "n": int(rows.sum()),
+            "seeds": len(seeds),
             "ours": our_order.to_dict(),
             "theirs": their_order.to_dict(),
             "difference": (our_order - their_order).to_dict(),
@@ -184,30 +225,33 @@ def compare_published(
 
 
 def measure_stability(
-    main: Scores, further: Scores, batches: Mapping[int, Scores], target: NDArray[np.float64]
+    main: ScoresByProxy,
+    further: ScoresByProxy,
+    batches: Mapping[int, ScoresByProxy],
+    target: NDArray[np.float64],
 ) -> dict[str, Any]:
     """Return how much the scores of a part of the cells change with the seed and the batch size."""
     count = len(target)
     found = {}
-    for name in NAMES:
-        seeds = np.vstack([main[name][:, :count], further[name]])
-        entry: dict[str, Any] = {"seeds": seed_agreement(seeds), "batch_sizes": {}}
-        for size, scores in batches.items():
-            pair = np.vstack([main[name][:1, :count], scores[name]])
-            both = pair[:, np.isfinite(pair).all(axis=0)]
-            known = target[np.isfinite(pair).all(axis=0)]
+    for name, scores in main.items():
+        runs = [scores.part(slice(count))] + ([further[name]] if name in further else [])
+        values, computed = (np.vstack(each) for each in zip(*runs, strict=True))
+        complete = computed.all(axis=1)
+        entry: dict[str, Any] = {"seeds": None, "n_seeds": int(complete.sum()), "batch_sizes": {}}
+        if complete.sum() > 1:
+            entry["seeds"] = seed_agreement(values[complete])
+        for size, others in batches.items():
+            if name not in others or not complete[0]:
+                continue
+            pair = np.vstack([values[:1], others[name].values])
+            both = np.isfinite(pair).all(axis=0)
+            change = spearman(pair[1][both], target[both]) - spearman(pair[0][both], target[both])
             entry["batch_sizes"][str(size)] = {
-                "kendall": kendall_tau(both[0], both[1]),
-                "spearman_change": DIRECTIONS[name]
-                * (spearman(both[1], known) - spearman(both[0], known)),
+                "kendall": kendall_tau(pair[0][both], pair[1][both]),
+                "spearman_change": DIRECTIONS[name] * change,
             }
         found[name] = entry
-    return {
-        "cells": count,
-        "seeds": len(main[NAMES[0]]) + len(further[NAMES[0]]),
-        "batch_sizes": [BATCH_SIZE, *batches],
-        "proxies": found,
-    }
+    return {"cells": count, "batch_sizes": [BATCH_SIZE, *batches], "proxies": found}
 
 
 def measure_other(other: Other, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -220,9 +264,9 @@ def measure_other(other: Other, arguments: argparse.Namespace) -> dict[str, Any]
     scale = arguments.other_scale.get(other.space)
     setting = Setting(other.space, arguments.other_task or arguments.task, scale)
     out = arguments.work / f"{other.space}-{other.table.stem}-{other.target}.parquet"
-    scores = by_proxy([score(NAMES, space.format_all(labels.archs[chosen]), setting, out, seed=0)])
+    archs = space.format_all(labels.archs[chosen])
+    scores = by_proxy([score(NAMES, archs, setting, out, seed=0, as_scored=arguments.as_scored)])
     target = labels.targets[chosen]
-    drawn = Resamples(len(chosen), resamples=arguments.resamples, seed=0)
     metadata = read_metadata(out)
     return {
         "table": other.table.name,
@@ -230,7 +274,7 @@ def measure_other(other: Other, arguments: argparse.Namespace) -> dict[str, Any]
         "n": len(chosen),
         "task": setting.task.name,
         "scale": metadata.get("scale"),
-        "proxies": measure_proxies(scores, target, drawn),
+        "proxies": measure_proxies(scores, target, arguments.resamples),
         "aggregates": measure_aggregates(
             scores, target, np.ones(len(chosen), dtype=np.bool_), arguments.resamples
         )["rankings"],
@@ -257,8 +301,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     setting = Setting("nasbench201", arguments.task, arguments.scale)
     part = archs[: arguments.variation]
 
-    def scored(texts: list[str], name: str, **options: int) -> pd.DataFrame:
-        return score(NAMES, texts, setting, arguments.work / f"{name}.parquet", **options)
+    def scored(texts: list[str], name: str, **options: Any) -> pd.DataFrame:
+        out = arguments.work / f"{name}.parquet"
+        return score(NAMES, texts, setting, out, as_scored=arguments.as_scored, **options)
 
     seeds = range(arguments.seeds)
     further_seeds = range(arguments.seeds, arguments.seeds + arguments.further_seeds)
@@ -274,18 +319,19 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "all cells": np.ones(len(archs), dtype=np.bool_),
         "cells with a path": np.array([bool(g.canonical().edges) for g in space.graphs(cells)]),
         "cells with published proxies": table[published].notna().all(axis=1).to_numpy(),
+        "cells that the default was not chosen on": np.arange(len(archs)) >= CHOSEN_ON,
     }
     metadata = read_metadata(arguments.work / "seed0.parquet")
     return {
         "command": command_line(arguments),
         "data": f"{len(archs)} random cells of NAS-Bench-201, no two isomorphic; target "
         f"{arguments.target}; scale {arguments.scale}; a batch of {BATCH_SIZE} images of "
-        f"{arguments.task.name}; every measure is the mean over {arguments.seeds} seeds, each with "
-        "its own weights and batch, of scores turned into the proxy's declared direction",
-        "seeds": arguments.seeds,
+        f"{arguments.task.name}; every measure is the mean over seeds, each with its own weights "
+        "and batch, of scores turned into the proxy's declared direction, on the cells and from "
+        "the seeds that are named with it",
         "interval": f"95 %, percentiles of {arguments.resamples} bootstrap resamples of the cells",
         "scored_with": {key: metadata.get(key) for key in ("device", "dtype", "versions")},
-        "proxies": measure_proxies(main, target, drawn),
+        "proxies": measure_proxies(main, target, arguments.resamples),
         "aggregate_members": {title: list(names) for title, names in proxies.AGGREGATES.items()},
         "aggregates": {
             title: measure_aggregates(main, target, rows, arguments.resamples)
@@ -307,6 +353,8 @@ def command_line(arguments: argparse.Namespace) -> str:
         *(f"--other {o.space}={o.table.name}:{o.target}:{o.limit}" for o in arguments.other),
         *(f"--other-scale {space}={scale}" for space, scale in arguments.other_scale.items()),
     ]
+    if arguments.as_scored:
+        words.append("--as-scored")
     if arguments.other_task is not None:
         words.append(f"--other-task {arguments.other_task.name}")
     return " ".join(words)
@@ -368,6 +416,9 @@ def main() -> None:
     parser.add_argument("--other-scale", type=scale_of_space, action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / "work")
+    parser.add_argument(
+        "--as-scored", action="store_true", help="score nothing more: what --work holds"
+    )
     parser.add_argument("--smoke", action="store_true", help="made-up data, less than a minute")
     arguments = parser.parse_args()
     if not arguments.smoke and (arguments.table is None or arguments.task is None):

@@ -26,14 +26,17 @@ from predictnas.evaluation import best_so_far, mean_interval, paired_difference
 from predictnas.labels import labels_frame, load_study
 from predictnas.storages import StudyAddress
 
+# Named, so that the committed result stays that of the command whatever the default becomes.
+PROXIES = "flops,jacob_cov,naswot"
 COLORS = {"bananas": "#0072B2", "random": "#999999", "tpe": "#D55E00"}
 
 
 def search_command(searcher: str, seed: int, trials: int, epochs: int, work: Path) -> list[str]:
     """Return the command of one run, as a user would type it."""
+    proxies = ("--proxies", PROXIES) if searcher == "bananas" else ()
     return [
         *(sys.executable, "-m", "predictnas", "search"),
-        *("--space", "nasbench201", "--task", "digits", "--searcher", searcher),
+        *("--space", "nasbench201", "--task", "digits", "--searcher", searcher, *proxies),
         *("--trials", str(trials), "--seed", str(seed), "--epochs", str(epochs)),
         *("--study", f"sqlite:///{work}/{searcher}-{seed}-{epochs}.db"),
         *("--threads", "1", "--device", "cpu"),

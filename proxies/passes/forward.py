@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from proxies.subject import Subject
 
-__all__ = ["Forward", "mean_loss"]
+__all__ = ["Forward", "check_finite", "mean_loss"]
 
 
 class Forward:
@@ -77,6 +77,7 @@ class Forward:
             output = self.subject.forward(tuple(x.clone() for x in inputs))
         if self.watcher is not None:
             self.watcher.check()
+        check_finite(output)
         return output
 
     def gradient(self, value: torch.Tensor, wrt: list[Any]) -> tuple[torch.Tensor, ...]:
@@ -130,6 +131,23 @@ class Forward:
     def layer_gradients(self) -> list[torch.Tensor | None]:
         """Gradients of this part's share of the mean loss by what every layer call returned."""
         return self._of_loss[1]
+
+
+def check_finite(output: torch.Tensor) -> None:
+    """Refuse an output that is not finite: what led to it compares with nothing.
+
+    Parameters
+    ----------
+    output
+        Of the model.
+
+    Raises
+    ------
+    UndefinedProxyError
+        If it holds nan or an infinity.
+    """
+    if not output.detach().isfinite().all():
+        raise UndefinedProxyError("expected a finite output from the model, found nan or infinity")
 
 
 def mean_loss(subject: Subject, output: torch.Tensor, labels: torch.Tensor | None) -> torch.Tensor:

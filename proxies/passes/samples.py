@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from proxies.errors import UndefinedProxyError, is_out_of_memory, reason_of
 from proxies.passes.batch import chunk_size, memory_saver
 from proxies.passes.calls import bound_batch_norm
-from proxies.passes.forward import mean_loss
+from proxies.passes.forward import check_finite, mean_loss
 from proxies.passes.layers import LayerWatcher, OverwrittenError
 from proxies.passes.sample_gradients import (
     sample_gradients,
@@ -88,11 +88,12 @@ def sample_pass(subject: Subject, products: Iterable[str]) -> dict[str, Any]:
         When memory runs out: what was asked for may fit in smaller parts.
     """
     size = chunk_size(subject)
-    measures = {name: SAMPLE_PRODUCTS[name](subject) for name in products}
     failed: dict[str, UndefinedProxyError] = {}
     whole = size == subject.batch_size
     saver = memory_saver(subject.device) if whole and subject.micro_batch else nullcontext()
     with saver, subject.lent(training=True) as leaves, FrozenStatistics():
+        # Inside, for what is added up must not be made in the caller's inference mode.
+        measures = {name: SAMPLE_PRODUCTS[name](subject) for name in products}
         owners = {id(leaf): name for name, leaf in leaves.items()}
         for start in range(0, subject.batch_size, size):
             try:
@@ -161,6 +162,7 @@ class _Part:
         with self.watcher:
             self.output = self.subject.forward(tuple(x.clone() for x in inputs))
         self.watcher.check()
+        check_finite(self.output)
 
     def loss(self) -> torch.Tensor:
         """Return Σ_i L_i."""
@@ -222,7 +224,11 @@ class _SignAgreement:
         self._sums: dict[str, torch.Tensor] = {}
 
     def value(self, part: _Part) -> torch.Tensor:
-        return part.loss()
+        value = part.loss()
+        # The sign of nan is 0.
+        if not value.isfinite():
+            raise UndefinedProxyError(f"expected a finite loss, found {value.item()}")
+        return value
 
     def take(self, weight: str, rows: torch.Tensor) -> None:
         share = rows.sign().sum(0)
@@ -302,6 +308,8 @@ class _FisherGradients:
                 index = self._picks[name]
                 columns = [sample_gradients_at(*call, part.size, index) for call in calls]
                 self._columns.setdefault(name, []).append(torch.stack(columns).double().sum(0))
+        if not self._columns:
+            raise UndefinedProxyError("expected weights that the output depends on, found none")
 
     def result(self) -> torch.Tensor:
         return torch.stack([torch.cat(column) for column in self._columns.values()], dim=1)

@@ -1,10 +1,10 @@
-"""Convolutions and batch normalisations whose gradients are cheap to differentiate again.
+"""Gradients that are cheap to differentiate again.
 
 PyTorch can differentiate a gradient, but turns the second derivative of a convolution into
 convolutions with kernels as large as the image, and that of a batch normalisation into a dozen
 elementwise passes: together six times a forward and backward pass where two are enough. Inside
-:class:`TwiceDifferentiable`, ``conv2d`` and ``batch_norm`` are functions whose first and second
-derivatives are the ordinary kernels.
+:class:`TwiceDifferentiable` such layers are functions whose first and second derivatives are the
+ordinary kernels.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
-from torch.autograd import Function
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from proxies.passes.calls import bound_avg_pool2d, bound_batch_norm, bound_conv2d
+from proxies.passes.derivatives import average_pool, batch_norm, convolution, rectified
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from torch import nn
+
 __all__ = ["TwiceDifferentiable"]
+
+# Not in place: that would be seen by whoever holds what is overwritten.
+_RELU = (functional.relu, torch.relu, torch.Tensor.relu)
 
 
 class TwiceDifferentiable(TorchFunctionMode):
@@ -85,273 +88,20 @@ class TwiceDifferentiable(TorchFunctionMode):
             if call is not None and id(call.weight) in self._ids:
                 scale = torch.ones((), dtype=call.weight.dtype, device=call.weight.device)
                 self._scales.append(scale.requires_grad_())
-                result = _apply(_Convolution, call.input, call.weight, scale, call.geometry, self)
+                result = convolution(call.input, call.weight, scale, call.geometry, self)
                 return result if call.bias is None else result + call.bias.view(-1, 1, 1)
         elif func in _RELU and not kwargs.get("inplace", args[1:2] == (True,)):
             x = args[0] if args else kwargs["input"]
             if x.requires_grad:
-                return _apply(_Relu, x)
+                return rectified(x)
         elif getattr(func, "__name__", "") == "avg_pool2d":
             pool = bound_avg_pool2d(args, kwargs)
             if pool is not None and pool.input.requires_grad:
-                return _apply(_AveragePool, pool.input, pool.geometry)
+                return average_pool(pool.input, pool.geometry)
         elif func is functional.batch_norm:
             norm = bound_batch_norm(args, kwargs)
             x = norm["input"]
             # One value a channel has no variance: the call itself says so.
             if norm["training"] and x.requires_grad and x.numel() > x.shape[1]:
-                return _apply(_BatchNorm, x, norm["weight"], norm["bias"], norm["eps"])
+                return batch_norm(x, norm["weight"], norm["bias"], norm["eps"])
         return func(*args, **kwargs)
-
-
-# Not in place: that would be seen by whoever holds what is overwritten.
-_RELU = (functional.relu, torch.relu, torch.Tensor.relu)
-
-
-def _apply(function: type[Function], *arguments: Any) -> Any:
-    return function.apply(*arguments)  # type: ignore[no-untyped-call]
-
-
-def _backward(
-    gradient: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor,
-    geometry: tuple[Any, ...],
-    mask: tuple[bool, bool, bool],
-) -> tuple[Any, Any, Any]:
-    stride, padding, dilation, groups = geometry
-    found: tuple[Any, Any, Any] = torch.ops.aten.convolution_backward(
-        gradient, x, weight, None, stride, padding, dilation, False, (0, 0), groups, mask
-    )
-    return found
-
-
-def _by_input(
-    gradient: torch.Tensor, x: torch.Tensor, weight: torch.Tensor, geometry: tuple[Any, ...]
-) -> Any:
-    return _backward(gradient, x, weight, geometry, (True, False, False))[0]
-
-
-def _convolved(x: torch.Tensor, weight: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
-    return torch.ops.aten.convolution(x, weight, None, *geometry[:3], False, (0, 0), geometry[3])
-
-
-class _Convolution(Function):
-    """y = conv(x, s w): first derivatives by x and w, second ones by x, s and δ."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        scale: torch.Tensor,
-        geometry: tuple[Any, ...],
-        mode: TwiceDifferentiable,
-    ) -> torch.Tensor:
-        # Not its result, into which the model may write.
-        ctx.save_for_backward(x, weight, scale)
-        ctx.geometry, ctx.mode = geometry, mode
-        return _convolved(x, weight, geometry)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        x, weight, scale = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            by_x, by_weight = _apply(_ConvolutionBackward, gradient, x, weight, scale, ctx.geometry)
-            return by_x, by_weight, None, None, None
-        # Autograd does not tell a function which of its gradients are in demand.
-        second = ctx.mode.second
-        by_x = _by_input(gradient, x, weight, ctx.geometry) if x.requires_grad or second else None
-        # Σ δ ⊙ conv(x, w), by the adjoint.
-        by_scale = _product(by_x, x) if second else None
-        return by_x, None, by_scale, None, None
-
-
-class _ConvolutionBackward(Function):
-    """(δ, x, w, s) → gradients by x, with the weight s w, and by the scaled weight."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        gradient: torch.Tensor,
-        x: torch.Tensor,
-        weight: torch.Tensor,
-        _scale: torch.Tensor,
-        geometry: tuple[Any, ...],
-    ) -> tuple[torch.Tensor | None, torch.Tensor]:
-        by_x, by_weight, _ = _backward(
-            gradient, x, weight, geometry, (x.requires_grad, True, False)
-        )
-        ctx.save_for_backward(gradient, x, weight)
-        ctx.geometry = geometry
-        ctx.set_materialize_grads(False)
-        return by_x, by_weight
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, by_x: Any, by_weight: Any) -> Any:
-        gradient, x, weight = ctx.saved_tensors
-        to_gradient = to_x = to_scale = None
-        if by_x is not None:
-            to_gradient = _convolved(by_x, weight, ctx.geometry)
-            to_scale = _product(to_gradient, gradient)
-        if by_weight is not None:
-            through = _convolved(x, by_weight, ctx.geometry)
-            to_gradient = through if to_gradient is None else through.add_(to_gradient)
-            if x.requires_grad:
-                to_x = _by_input(gradient, x, by_weight, ctx.geometry)
-        return to_gradient, to_x, None, to_scale, None
-
-
-class _Relu(Function):
-    """max(x, 0); PyTorch's own adds a second derivative of zeros, in another memory layout."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        result = x.relu()
-        ctx.save_for_backward(result)
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        return _apply(_ReluBackward, gradient, *ctx.saved_tensors)
-
-
-class _ReluBackward(Function):
-    """δ where the unit is on, else 0."""
-
-    @staticmethod
-    def forward(ctx: Any, gradient: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(result)
-        return _gated(gradient, result)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, v: torch.Tensor) -> Any:
-        return _gated(v, *ctx.saved_tensors), None
-
-
-def _gated(gradient: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
-    gated: torch.Tensor = torch.ops.aten.threshold_backward(gradient, result, 0)
-    return gated
-
-
-class _AveragePool(Function):
-    """Mean over windows; PyTorch's own adds a second derivative of zeros, as for ReLU."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
-        ctx.save_for_backward(x)
-        ctx.geometry = geometry
-        return functional.avg_pool2d(x, *geometry)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        return _apply(_AveragePoolBackward, gradient, *ctx.saved_tensors, ctx.geometry), None
-
-
-class _AveragePoolBackward(Function):
-    """δ, spread over the windows."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, gradient: torch.Tensor, x: torch.Tensor, geometry: tuple[Any, ...]
-    ) -> torch.Tensor:
-        ctx.geometry = geometry
-        spread: torch.Tensor = torch.ops.aten.avg_pool2d_backward(gradient, x, *geometry)
-        return spread
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, v: torch.Tensor) -> Any:
-        return functional.avg_pool2d(v, *ctx.geometry), None, None
-
-
-class _BatchNorm(Function):
-    """Normalisation of x by the statistics of the batch, then γ and β."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: Any, bias: Any, eps: float) -> torch.Tensor:
-        result, mean, scale = torch.native_batch_norm(x, weight, bias, None, None, True, 0.0, eps)
-        ctx.save_for_backward(x, weight, mean, scale)
-        ctx.eps = eps
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        x, weight, mean, scale = ctx.saved_tensors
-        found = _apply(_BatchNormBackward, gradient, x, weight, mean, scale, ctx.eps)
-        return *(found if weight is not None else (found[0], None, None)), None
-
-
-def _product(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """Return Σ a b, without writing the products down where both lie alike in memory."""
-    if one.ndim == 4 and one.stride() == other.stride():
-        order = (0, 2, 3, 1)
-        one, other = one.permute(order), other.permute(order)
-    return torch.dot(one.reshape(-1), other.reshape(-1))
-
-
-def _norm_backward(
-    gradient: torch.Tensor, x: torch.Tensor, weight: Any, mean: Any, scale: Any, eps: float
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    # The sums over the batch are asked for whether or not there is a weight.
-    weight = torch.ones_like(mean) if weight is None else weight
-    found: tuple[torch.Tensor, torch.Tensor, torch.Tensor] = (
-        torch.ops.aten.native_batch_norm_backward(
-            gradient, x, weight, None, None, mean, scale, True, eps, [True, True, True]
-        )
-    )
-    return found
-
-
-class _BatchNormBackward(Function):
-    """δ and x → γ r P(δ), with x̂ = (x − μ) r and P(a) = a − M a − x̂ M(a x̂), M the batch's mean.
-
-    P is self-adjoint and r P the derivative of x̂, so that with v the gradient by the result:
-    by δ, γ r P(v); by x, −γ r² [x̂ M(v P(δ)) + P(v) M(δ x̂) + P(δ) M(v x̂)].
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        gradient: torch.Tensor,
-        x: torch.Tensor,
-        weight: Any,
-        mean: torch.Tensor,
-        scale: torch.Tensor,
-        eps: float,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        by_x, by_weight, by_bias = _norm_backward(gradient, x, weight, mean, scale, eps)
-        ctx.save_for_backward(gradient, x, weight, mean, scale, by_weight, by_bias)
-        ctx.eps = eps
-        ctx.mark_non_differentiable(by_weight, by_bias)
-        ctx.set_materialize_grads(False)
-        return by_x, by_weight, by_bias
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, v: torch.Tensor | None, *_: Any) -> Any:
-        if v is None:
-            return (None,) * 6
-        gradient, x, weight, mean, scale, sum_gx, sum_g = ctx.saved_tensors
-        count = x.numel() // x.shape[1]
-        by_gradient, sum_vx, sum_v = _norm_backward(v, x, weight, mean, scale, ctx.eps)
-        g, gx, vv, vx = (total / count for total in (sum_g, sum_gx, sum_v, sum_vx))
-        # The gradient by a weight, were δ the normalised input: Σ v δ, in one pass.
-        _, sum_vg, _ = torch.ops.aten.native_batch_norm_backward(
-            *(v, gradient, None, None, None, torch.zeros_like(mean), torch.ones_like(scale)),
-            *(True, ctx.eps, [False, True, False]),
-        )
-        products = sum_vg / count
-        gain = scale**2 if weight is None else weight * scale**2
-        # The coefficients of v, δ and x in the sum above, and what is constant in a channel.
-        of_x = (products - vv * g - 3 * vx * gx) * scale
-        constant = of_x * mean + vv * gx + g * vx
-
-        def channelwise(values: torch.Tensor) -> torch.Tensor:
-            return (-gain * values).view(-1, *[1] * (x.ndim - 2))
-
-        by_x = torch.addcmul(channelwise(-constant), v, channelwise(gx))
-        by_x = by_x.addcmul_(gradient, channelwise(vx)).addcmul_(x, channelwise(of_x))
-        return by_gradient, by_x, None, None, None, None

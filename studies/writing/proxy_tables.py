@@ -41,9 +41,9 @@ def with_direction(name: str, entry: Mapping[str, Any]) -> str:
 def quality_table(rankings: Mapping[str, Any]) -> list[str]:
     """Return a table of how proxies or aggregates rank."""
     lines = [
-        "| ranking | undefined | Spearman ρ | Kendall τ | ρ in the best 10 % "
+        "| ranking | cells × seeds | undefined | Spearman ρ | Kendall τ | ρ in the best 10 % "
         "| precision, top 1 / 5 / 10 % | nDCG, top 1 / 5 / 10 % |",
-        "|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for name, entry in ordered(rankings):
         tops = [
@@ -51,7 +51,9 @@ def quality_table(rankings: Mapping[str, Any]) -> list[str]:
             for measure in ("precision", "ndcg")
         ]
         correlations = [text(entry[key]) for key in ("spearman", "kendall", "spearman_best")]
-        cells = [with_direction(name, entry), str(entry["n_missing"]), *correlations, *tops]
+        counts = f"{entry['cells']} × {entry['seeds']}"
+        missing = str(entry["n_missing"])
+        cells = [with_direction(name, entry), counts, missing, *correlations, *tops]
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
@@ -65,13 +67,13 @@ def published_table(published: Mapping[str, Any]) -> list[str]:
         "",
         "![ours and published](proxy_correlation_published.svg)",
         "",
-        "| proxy | cells | ours with the target | published with the target | difference "
+        "| proxy | cells × seeds | ours with the target | published with the target | difference "
         "| ours with published |",
         "|---|---|---|---|---|---|",
     ]
     for name, entry in published.items():
         cells = [text(entry[key]) for key in ("ours", "theirs", "difference", "between")]
-        lines.append(f"| {name} | {entry['n']} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {entry['n']} × {entry['seeds']} | {' | '.join(cells)} |")
     return lines
 
 
@@ -102,17 +104,18 @@ def markdown(result: Mapping[str, Any]) -> str:
     lines += [
         "## Stability",
         "",
-        f"Mean Kendall τ between the scores of two seeds: of {result['seeds']} seeds on all cells, "
-        f"of {stability['seeds']} on {stability['cells']}; and τ between two batch sizes of one "
-        "seed on those, with the change of Spearman's ρ with the target.",
+        "Mean Kendall τ between the scores of two seeds, on the cells and seeds of the table of "
+        f"proxies and on {stability['cells']} cells with further seeds; and τ between two batch "
+        "sizes of one seed on those, with the change of Spearman's ρ with the target.",
         "",
-        f"| proxy | τ, all cells | τ, {stability['cells']} cells | {changed} |",
-        "|---|---|---|" + "---|---|" * len(sizes),
+        f"| proxy | τ | τ, {stability['cells']} cells | of seeds | {changed} |",
+        "|---|---|---|---|" + "---|---|" * len(sizes),
     ]
     for name, entry in stability["proxies"].items():
         cells = [number(result["proxies"][name]["agreement"]), number(entry["seeds"])]
+        cells.append(str(entry["n_seeds"]))
         for size in sizes:
-            found = entry["batch_sizes"][size]
+            found = entry["batch_sizes"].get(size, {"kendall": None, "spearman_change": None})
             change = found["spearman_change"]
             cells += [number(found["kendall"]), "–" if change is None else f"{change:+.3f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")

@@ -193,3 +193,87 @@ def test_windows_of_a_sample_belong_to_it():
     torch.manual_seed(0)
     x = torch.randn(3, 20)
     assert score_of(Windows(), x).value == score_of(Units(functional.relu), x).value
+
+
+def value_of(name: str, model: nn.Module, x: torch.Tensor) -> float:
+    score = proxies.score(model, (x, None), [name], device="cpu")[name]
+    assert score.status == "ok"
+    return score.value
+
+
+@pytest.mark.parametrize(
+    ("x", "distinct"),
+    [
+        # Units (on, on, off) and (on, off, off).
+        (BY_HAND, 2),
+        (torch.cat([BY_HAND, 2 * BY_HAND], dim=1), 2),
+        (torch.cat([BY_HAND, -BY_HAND], dim=1), 4),
+        (torch.ones(3, 5), 1),
+    ],
+)
+def test_swap_by_hand(x, distinct):
+    assert value_of("swap", Units(functional.relu), x) == distinct
+
+
+class TwoLayers(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        torch.manual_seed(1)
+        self.first, self.second = nn.Linear(2, width), nn.Linear(width, width)
+
+    def patterns(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = functional.relu(self.first(x))
+        return torch.cat([hidden > 0, self.second(hidden) > 0], dim=1)
+
+    def forward(self, x):
+        return functional.relu(self.second(functional.relu(self.first(x))))
+
+
+@pytest.mark.parametrize("samples", [1, 5, 22, 23, 44, 45, 63, 64, 65, 128, 150])
+def test_swap_and_regions_agree_with_plain_code(samples):
+    # Patterns are packed into words of 22, 44 and 64 samples.
+    model = TwoLayers(40)
+    x = torch.randn(samples, 2, generator=torch.Generator().manual_seed(samples))
+    patterns = model.patterns(x)
+    distinct = {tuple(unit.tolist()) for unit in patterns.T}
+    assert value_of("swap", model, x) == len(distinct)
+    if samples > 1:
+        apart = [int((patterns[i] != patterns[j]).sum()) for i in range(samples) for j in range(i)]
+        assert value_of("te_nas_regions", model, x) == pytest.approx(np.mean(apart))
+
+
+def test_patterns_that_differ_in_one_sample_are_distinct():
+    # Each of 70 units is off for one sample of its own; in float32 words they would merge.
+    x = 1 - 2 * torch.eye(70)
+    assert value_of("swap", Units(functional.relu), x) == 70
+
+
+def test_regions_by_hand():
+    # Patterns 11, 10, 00: pairs lie 1, 2 and 1 boundaries apart.
+    assert value_of("te_nas_regions", Units(functional.relu), BY_HAND) == pytest.approx(4 / 3)
+
+
+def test_regions_tell_networks_apart_where_counting_samples_does_not():
+    # The mistake: the number of distinct samples' patterns is the size of the batch for both.
+    x = torch.randn(20, 2, generator=torch.Generator().manual_seed(0))
+    models = TwoLayers(64), TwoLayers(256)
+    assert [len(torch.unique(model.patterns(x), dim=0)) for model in models] == [20, 20]
+    few, many = (value_of("te_nas_regions", model, x) for model in models)
+    assert few < many
+
+
+@pytest.mark.parametrize("name", ["swap", "te_nas_regions"])
+def test_networks_without_rectifiers_are_a_status(name):
+    score = proxies.score(Units(torch.tanh), (BY_HAND, None), [name], device="cpu")[name]
+    assert score.status == "expected ReLU-like activations on the way to the output, found none"
+
+
+def test_one_sample_has_no_regions():
+    score = proxies.score(Units(functional.relu), (BY_HAND[:1], None), ["te_nas_regions"])
+    assert score["te_nas_regions"].status == "expected at least two samples to compare, found one"
+
+
+@pytest.mark.parametrize("name", ["swap", "te_nas_regions"])
+def test_dead_branches_count_for_neither(name):
+    dead = value_of(name, Branches("multiplied by zero afterwards"), BY_HAND)
+    assert dead == value_of(name, Units(functional.relu), BY_HAND)

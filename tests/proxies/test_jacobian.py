@@ -84,3 +84,83 @@ def test_an_output_cut_off_from_the_input_is_a_status():
             return x.detach() * 2
 
     assert "found one without a gradient" in score_of(Detached(), torch.ones(2, 3)).status
+
+
+def epe_nas_of(x: torch.Tensor, y: torch.Tensor | None) -> proxies.ProxyScore:
+    return proxies.score(Halved(), (x, y), ["epe_nas"], device="cpu")["epe_nas"]
+
+
+# Correlations 0 with the second, and 1/2 and −1 with the others.
+BY_HAND = torch.tensor(
+    [[1.0, 0.0, -1.0], [1.0, -2.0, 1.0], [1.0, -1.0, 0.0], [-1.0, 0.0, 1.0]], dtype=torch.float64
+)
+
+
+def test_epe_nas_by_hand():
+    ones, none, half = (math.log(value + K) for value in (1.0, 0.0, 0.5))
+    # Class 3: the first two, uncorrelated. Class 8: the last two, of −1/2.
+    score = epe_nas_of(BY_HAND, torch.tensor([3, 3, 8, 8]))
+    expected = abs(2 * ones + 2 * none) + abs(2 * ones + 2 * half)
+    assert score.status == "ok"
+    assert score.value == pytest.approx(expected, rel=1e-7)
+
+
+def test_classes_with_one_sample_add_nothing_and_are_said_where_there_are_no_others():
+    # The mistake: they vanish without a word, and with them the value.
+    ones, none = math.log(1 + K), math.log(K)
+    score = epe_nas_of(BY_HAND, torch.tensor([3, 3, 0, 8]))
+    assert score.value == pytest.approx(abs(2 * ones + 2 * none), rel=1e-7)
+    single = epe_nas_of(BY_HAND, torch.tensor([0, 1, 2, 3]))
+    assert math.isnan(single.value)
+    assert single.status == (
+        "expected a class with two samples or more, found 4 samples of 4 classes; "
+        "use a larger batch"
+    )
+
+
+def test_more_than_a_hundred_classes_are_compared():
+    torch.manual_seed(0)
+    labels = torch.cat([torch.arange(100), torch.arange(100), torch.arange(30)])
+    for extra, many in ((0, False), (1, True)):
+        y = torch.cat([labels, torch.full((2,), 100)[: 2 * extra]])
+        x = torch.randn(len(y), 6, dtype=torch.float64)
+        sums, means = [], []
+        for index in y.unique():
+            own = np.corrcoef(x[y == index].numpy())
+            sums.append(np.log(np.abs(own) + K).sum())
+            means.append(sums[-1] / len(own))
+        pairs = [abs(a - b) for i, a in enumerate(means) for b in means[:i]]
+        expected = np.mean(pairs) if many else np.abs(sums).sum()
+        assert epe_nas_of(x, y).value == pytest.approx(expected, rel=1e-8)
+
+
+def test_one_class_among_many_has_no_other_to_compare_with():
+    y = torch.arange(102)
+    y[1] = 0
+    score = epe_nas_of(torch.randn(102, 6), y)
+    assert score.status == "expected two classes with two samples each, found one"
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (None, "none"),
+        (torch.zeros(4), "labels of shape (4,)"),
+        (torch.zeros(4, 2).long(), "labels of shape (4, 2)"),
+    ],
+)
+def test_labels_that_are_no_classes_are_a_status(labels, found):
+    expected = "expected one class number a sample for correlations within classes, found "
+    assert epe_nas_of(BY_HAND, labels).status == expected + found
+
+
+def test_epe_nas_agrees_with_numpy(make, batch):
+    model = make("residual").train()
+    x = batch[0].clone().requires_grad_()
+    model(x).sum().backward()
+    rows = x.grad.flatten(1).double().numpy()
+    y = torch.tensor([0, 1, 0, 1, 1, 2])
+    own = [np.corrcoef(rows[(y == index).numpy()]) for index in (0, 1)]
+    expected = sum(abs(np.log(np.abs(matrix) + K).sum()) for matrix in own)
+    found = proxies.score(make("residual"), (batch[0], y), ["epe_nas"], device="cpu")["epe_nas"]
+    assert found.value == pytest.approx(expected, rel=1e-3)

@@ -2,7 +2,9 @@ import pytest
 import torch
 from torch import nn
 
+import proxies
 from proxies import Probe, UndefinedProxyError
+from proxies.passes import batch as batch_module
 
 
 class Counting(nn.Module):
@@ -47,10 +49,10 @@ def test_nothing_is_measured_that_is_not_read(batch):
 def test_a_failure_is_kept_as_well(batch):
     calls: list[bool] = []
     model = Counting(calls)
-    model.layers.append(nn.Conv2d(5, 5, 3))
+    model.layers.append(nn.Linear(7, 7))
     probe = Probe(model, batch, reads=ATTRIBUTES)
     for name in (*ATTRIBUTES, *ATTRIBUTES):
-        with pytest.raises(UndefinedProxyError, match="RuntimeError: Expected 3D .* or 4D"):
+        with pytest.raises(UndefinedProxyError, match="RuntimeError: mat1 and mat2 shapes"):
             getattr(probe, name)
     assert len(calls) == 1
 
@@ -79,3 +81,16 @@ def test_gradients_share_nothing_with_the_model(batch):
         gradient.zero_()
     assert all(torch.equal(p, before[name]) for name, p in model.named_parameters())
     assert not any(p.requires_grad for p in probe.parameters.values())
+
+
+def test_second_derivatives_alone_go_without_where_memory_ends(make, batch, monkeypatch):
+    def greedy(*_):
+        raise torch.OutOfMemoryError("out of memory")
+
+    expected = proxies.score(make("cells"), batch, ["snip", "fisher", "grasp"])
+    monkeypatch.setattr(batch_module, "hessian_form", greedy)
+    scores = proxies.score(make("cells"), batch, ["snip", "fisher", "grasp"])
+    assert scores["grasp"].status.startswith("out of memory")
+    for name in ("snip", "fisher"):
+        assert scores[name].value == pytest.approx(expected[name].value, rel=1e-6)
+    assert scores.provenance["micro_batch"] is None

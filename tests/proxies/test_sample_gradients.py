@@ -90,6 +90,12 @@ def test_gradsign_by_hand():
     assert scores_of(x, [[1.0], [2.0], [1.0]], "gradsign")["gradsign"].value == 3 + 1 + 2
 
 
+def test_gradsign_of_a_loss_that_is_not_finite_is_a_status():
+    # The mistake: the sign of nan is 0, and a broken network's score a number.
+    score = scores_of([[1.0], [2.0]], [[math.nan], [1.0]], "gradsign")["gradsign"]
+    assert score.status == "expected a finite loss, found nan"
+
+
 def test_te_nas_condition_by_hand():
     # Gradients of the summed output by a linear layer with two outputs: the input, twice.
     # The kernel is 2 [[1, 1], [1, 5]]: eigenvalues 6 ± √20.

@@ -5,6 +5,7 @@ from torch.autograd.graph import save_on_cpu
 
 import proxies
 from proxies.passes import batch as batch_module
+from proxies.passes import samples as samples_module
 from proxies.passes.batch import chunk_size, memory_saver
 from proxies.subject import subject_of
 
@@ -75,7 +76,7 @@ def test_any_other_dependence_keeps_the_batch_whole(kind, batch):
     assert size_of(model, batch[0]) == 6
     whole = proxies.score(model, batch)
     split = proxies.score(model, batch, micro_batch=1)
-    for name in proxies.PROXIES:
+    for name in whole:
         assert split[name].status == whole[name].status
         assert split[name].value == pytest.approx(whole[name].value, rel=1e-6, nan_ok=True)
 
@@ -99,9 +100,11 @@ def test_saving_memory_changes_no_value(make, batch, monkeypatch):
         return save_on_cpu()
 
     expected = proxies.score(make("residual"), batch)
-    monkeypatch.setattr(batch_module, "memory_saver", saver)
+    for module in (batch_module, samples_module):
+        monkeypatch.setattr(module, "memory_saver", saver)
     proxies.score(make("residual"), batch)
     assert uses == []
     saved = proxies.score(make("residual"), batch, micro_batch=1)
-    assert uses == [torch.device("cpu")]
+    # The whole batch, for zico each of its halves, and every sample's gradients.
+    assert uses == [torch.device("cpu")] * 4
     assert {k: v.value for k, v in saved.items()} == {k: v.value for k, v in expected.items()}

@@ -68,7 +68,7 @@ def test_what_is_not_reached_has_gradient_zero(batch):
 
 
 def test_losses_of_images_and_pixels(batch):
-    x, y = batch
+    _, y = batch
     prepared = subject(nn.Flatten(), batch)
     output = torch.randn(6, 5)
     expected = functional.cross_entropy(output, y)

@@ -194,6 +194,27 @@ def test_a_loss_of_ones_own_is_taken_sample_by_sample(make, double):
     assert probe.sign_agreement == float(rows.sign().sum(0).abs().sum())
 
 
+class Aside(nn.Module):
+    """Its layer is called, but the output does not depend on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(192, 5)
+        self.scale = nn.Parameter(torch.ones(5))
+
+    def forward(self, x):
+        x = x.flatten(1)
+        self.layer(x)
+        return x[:, :5] * self.scale
+
+
+def test_layers_beside_the_output_leave_the_other_products(batch):
+    scores = proxies.score(Aside(), batch, ["gradsign", "te_nas_condition", "vkdnw"], device="cpu")
+    assert scores["gradsign"].value == 0.0
+    assert "found dependent ones" in scores["te_nas_condition"].status
+    assert scores["vkdnw"].status == "expected weights that the output depends on, found none"
+
+
 def test_a_model_without_layers_is_a_status(batch):
     for name in ("gradsign", "te_nas_condition", "vkdnw"):
         score = proxies.score(nn.Flatten(), batch, [name], device="cpu")[name]
