@@ -5,7 +5,7 @@ batch 64; speed does not depend on what is in the images). Measures for every pr
 thirteen classical ones together and for all proxies together the seconds a network, and divides
 them by one forward and backward pass of the same network on the same batch in the same run. Then
 compares throughput: the thirteen by ``proxies`` in one process a core with one thread each,
-against each proxy in passes of its own (``writing/separate_passes.py``) with all cores as threads
+against each proxy in passes of its own (``speed/separate_passes.py``) with all cores as threads
 of one process. Writes ``results/proxy_speed.json`` and ``.md``.
 
     python studies/proxy_speed.py
@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from speed.separate_passes import SEPARATE
 from torch import Tensor, nn
 from torch.nn import functional
-from writing.separate_passes import SEPARATE
 
 import proxies
 from predictnas.evaluation import mean_interval

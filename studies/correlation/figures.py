@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from correlation.tables import ordered, with_direction
 from predictnas.reports.palette import BLUE, GREEN, INK, MUTED, RULE, VERMILION
-from writing.proxy_tables import ordered, with_direction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

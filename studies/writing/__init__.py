@@ -1,1 +1,0 @@
-"""How the studies write their results, where that takes more than a few lines."""
