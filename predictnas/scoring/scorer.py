@@ -19,6 +19,7 @@ from predictnas.scoring.setting import ArchScores, ScoringSetting
 from predictnas.scoring.workers import Job, score_jobs
 from predictnas.spaces import Arch, Space
 from predictnas.training import Recipe, Task, resolve_device, study_fingerprint
+from proxies.passes.splits import SPLITS
 
 __all__ = ["DTYPES", "ProxyScorer", "expanded", "score_table"]
 
@@ -202,6 +203,8 @@ class ProxyScorer:
         """Return the conditions, with what else a reader wants to know of the scores."""
         return {
             **self.conditions(),
+            "mode": "training",
+            "splits": SPLITS,
             "task": self.task.name,
             "fingerprint": study_fingerprint(self.space, self.task, self.recipe),
             "proxies": self.names,

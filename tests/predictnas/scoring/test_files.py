@@ -246,7 +246,7 @@ def test_damaged_journal(
         score(path, archs)
 
 
-_NOTED = ("task", "fingerprint", "proxies")
+_NOTED = ("mode", "splits", "task", "fingerprint", "proxies")
 
 
 def test_one_writer_at_a_time(
