@@ -12,6 +12,8 @@ from encoders.errors import EncodingError
 __all__ = ["PathEncoder"]
 
 MAX_FEATURES = 1_000_000
+# How many columns are chosen at most where `max_length` leaves the choice.
+MAX_CHOSEN_FEATURES = 20_000
 
 
 class PathEncoder(Encoder):
@@ -30,7 +32,7 @@ class PathEncoder(Encoder):
         identity drop out of canonical forms and need not be given.
     max_length
         The number `L` of operations on the longest path encoded; None takes the longest path of
-        the graphs seen in `fit`.
+        the graphs seen in `fit`, or as many operations as give no more than 20,000 columns.
     canonical
         Whether to encode canonical forms; otherwise a path through a zero or an identity is a path
         like any other.
@@ -71,21 +73,23 @@ class PathEncoder(Encoder):
         length = self.max_length
         if length is None:
             length = max(0, *(graph.depth() - 1 for graph in graphs))
+            while self._num_features(length) > MAX_CHOSEN_FEATURES:
+                length -= 1
         if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
             raise EncodingError(
                 f"expected max_length as a whole number of at least 0, found {length!r}; "
                 "count the operations between input and output"
             )
         self.max_length_ = int(length)
-        if self._num_features() > MAX_FEATURES:
+        if self._num_features(self.max_length_) > MAX_FEATURES:
             raise EncodingError(
                 f"expected at most {MAX_FEATURES:,} paths, found {len(self.operations_)} operations"
                 f" on paths of up to {length}; give a smaller max_length to the encoder"
             )
 
-    def _num_features(self) -> int:
+    def _num_features(self, length: int) -> int:
         total, longest = 1, 1
-        for _ in range(self.max_length_):
+        for _ in range(length):
             longest *= len(self.operations_)
             total += longest
             if total > MAX_FEATURES or longest == 0:

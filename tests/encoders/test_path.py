@@ -87,3 +87,15 @@ def test_too_many_paths_are_refused_before_memory_is_taken():
 def test_max_length_is_a_whole_number(max_length):
     with pytest.raises(EncodingError, match="max_length as a whole number of at least 0, found"):
         PathEncoder(max_length=max_length).fit([GRAPH])
+
+
+def test_too_many_long_paths_are_truncated_unless_asked_for():
+    operations = [f"op{index}" for index in range(11)]
+    nodes = ("input", *operations[:9], "output")
+    chain = ArchGraph(nodes, tuple((node, node + 1) for node in range(10)))
+    encoder = PathEncoder(operations=operations).fit([chain])
+    # 1 + 11 + 11² + 11³ + 11⁴; one more operation would be 177,156 columns.
+    assert encoder.max_length_ == 4
+    assert len(encoder.get_feature_names_out()) == 16_105
+    with pytest.raises(EncodingError, match="expected at most 1,000,000 paths"):
+        PathEncoder(operations=operations, max_length=9).fit([chain])
