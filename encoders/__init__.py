@@ -6,6 +6,7 @@ from encoders.base import Encoder
 from encoders.canonical import IDENTITY, INPUT, OUTPUT, ZERO
 from encoders.errors import EncodingError
 from encoders.path import PathEncoder
+from encoders.weisfeiler_lehman import WeisfeilerLehmanEncoder
 
 __all__ = [
     "ENCODERS",
@@ -18,12 +19,14 @@ __all__ = [
     "Encoder",
     "EncodingError",
     "PathEncoder",
+    "WeisfeilerLehmanEncoder",
     "get_encoder",
 ]
 
 ENCODERS: dict[str, type[Encoder]] = {
     "adjacency": AdjacencyEncoder,
     "path": PathEncoder,
+    "weisfeiler_lehman": WeisfeilerLehmanEncoder,
 }
 
 
