@@ -29,19 +29,22 @@ from correlation.figures import draw
 from correlation.measures import (
     NAMES,
     PUBLISHED,
+    ScoresByProxy,
     by_proxy,
     compare_published,
     measure_aggregates,
     measure_proxies,
     measure_stability,
 )
+from correlation.published_variants import VARIANTS
 from correlation.tables import markdown
 
 import proxies
-from predictnas.evaluation import Resamples
+from predictnas.evaluation import Resamples, spearman
 from predictnas.evaluation.json_values import json_value
 from predictnas.spaces import get_space
 from predictnas.tables import label_table, read_metadata, read_table, write_table
+from predictnas.training import load_task, seeded
 
 BATCH_SIZE, OTHER_BATCH_SIZES = 64, (32, 128)
 
@@ -81,7 +84,6 @@ def score(
     As scored: take what the file holds, of however many architectures and proxies.
     """
     listed = out.with_suffix(".txt")
-    listed.write_text("\n".join(archs) + "\n", encoding="utf-8")
     command = [
         *(sys.executable, "-m", "predictnas", "score", "--space", setting.space),
         *("--archs", str(listed), "--task", str(setting.task), "--out", str(out)),
@@ -90,10 +92,44 @@ def score(
     if setting.scale is not None:
         command += ["--scale", setting.scale]
     if not as_scored:
+        listed.write_text("\n".join(archs) + "\n", encoding="utf-8")
         subprocess.run(command, check=True)
     table = read_table(out).set_index("arch") if out.exists() else pd.DataFrame()
     columns = [f"{kind}_{name}" for kind in ("proxy", "status") for name in names]
     return table.reindex(index=list(archs), columns=columns)
+
+
+def measure_variants(
+    archs: Sequence[str], table: pd.DataFrame, main: ScoresByProxy, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Compare the published columns with the formulas that they follow where ours differ."""
+    rows = np.flatnonzero(table[list(PUBLISHED.values())].notna().all(axis=1))
+    rows = rows[: arguments.variants]
+    space, task = get_space("nasbench201"), load_task(str(arguments.task))
+    scale = dict(pair.split("=") for pair in arguments.scale.split(","))
+    images, labels = task.train.images[:BATCH_SIZE], task.train.labels[:BATCH_SIZE]
+    found: dict[str, Any] = {}
+    for name, (difference, formula) in VARIANTS.items():
+        theirs = table[PUBLISHED[name]].to_numpy(dtype=np.float64)[rows]
+        ours = main[name].values[0][rows]
+        values = []
+        for row in rows:
+            with seeded(0):
+                network = space.build(
+                    space.parse(archs[row]),
+                    task.input_shape,
+                    task.num_classes,
+                    **{key: int(value) for key, value in scale.items()},
+                )
+                values.append(formula(network.train(), images, labels))
+        known = np.isfinite(ours) & np.isfinite(values)
+        found[name] = {
+            "difference": difference,
+            "n": int(known.sum()),
+            "ours_with_published": spearman(ours[known], theirs[known]),
+            "variant_with_published": spearman(np.array(values)[known], theirs[known]),
+        }
+    return found
 
 
 def measure_other(other: Other, arguments: argparse.Namespace) -> dict[str, Any]:
@@ -182,6 +218,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         },
         "stability": measure_stability(main, further, batches, target[: len(part)], BATCH_SIZE),
         "published": compare_published(main, table, target, drawn),
+        "variants": measure_variants(archs, table, main, arguments),
         "others": others,
     }
 
@@ -191,7 +228,7 @@ def command_line(arguments: argparse.Namespace) -> str:
     words = [
         "python studies/proxy_correlation.py --table TABLE --task TASK",
         f"--sample {arguments.sample} --seeds {arguments.seeds} --variation {arguments.variation}",
-        f"--further-seeds {arguments.further_seeds}",
+        f"--further-seeds {arguments.further_seeds} --variants {arguments.variants}",
         *(f"--other {o.space}={o.table.name}:{o.target}:{o.limit}" for o in arguments.other),
         *(f"--other-scale {space}={scale}" for space, scale in arguments.other_scale.items()),
     ]
@@ -236,7 +273,7 @@ def smoke_inputs(arguments: argparse.Namespace) -> None:
     write_table(table, arguments.table, metadata={})
     arguments.scale = "channels=4,cells=1"
     arguments.sample, arguments.seeds, arguments.resamples = 8, 2, 20
-    arguments.variation, arguments.further_seeds = 3, 1
+    arguments.variation, arguments.further_seeds, arguments.variants = 3, 1, 3
     arguments.other = [Other("nasbench201", arguments.table, "valid_accuracy", 4)]
     arguments.other_scale = {"nasbench201": arguments.scale}
 
@@ -252,6 +289,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--variation", type=int, default=200, help="cells of the further runs")
     parser.add_argument("--further-seeds", type=int, default=2)
+    parser.add_argument("--variants", type=int, default=100, help="cells of published formulas")
     parser.add_argument("--resamples", type=int, default=1000)
     parser.add_argument("--other", type=other_benchmark, action="append", default=[])
     parser.add_argument("--other-task", type=Path, help="as --task if not given")

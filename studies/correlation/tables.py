@@ -77,6 +77,22 @@ def published_table(published: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def variants_table(variants: Mapping[str, Any]) -> list[str]:
+    """Return how the formulas that published columns follow agree with them."""
+    lines = [
+        "## Where our definitions differ from the published columns",
+        "",
+        "Spearman's ρ with the published column, of our value and of the published formula.",
+        "",
+        "| proxy | cells | ours | published formula | which differs by |",
+        "|---|---|---|---|---|",
+    ]
+    for name, entry in variants.items():
+        values = [number(entry[f"{kind}_with_published"]) for kind in ("ours", "variant")]
+        lines.append(f"| {name} | {entry['n']} | {' | '.join(values)} | {entry['difference']} |")
+    return [*lines, ""]
+
+
 # Values of papers on this benchmark's CIFAR-10 accuracies: of which measure, and from where.
 REPORTED = {
     "zico": ("kendall", 0.61, "Li et al. 2023, batches of 128"),
@@ -148,7 +164,8 @@ def markdown(result: Mapping[str, Any]) -> str:
             cells += [number(found["kendall"]), "–" if change is None else f"{change:+.3f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     if result["published"]:
-        lines += ["", *published_table(result["published"])]
+        lines += ["", *published_table(result["published"]), ""]
+        lines += variants_table(result["variants"])
     lines += ["", *reported_table(result)]
     for title, other in result["others"].items():
         scale = ", ".join(f"{name} {value}" for name, value in (other["scale"] or {}).items())
