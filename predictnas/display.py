@@ -36,7 +36,8 @@ def show_spaces(spaces: Sequence[Space], json: Path | None) -> None:
 def show_space(space: Space, json: Path | None) -> None:
     """Print one space: its choices, its size and an example with its graph."""
     example = tuple(int(i) for i in space.sample(1, np.random.default_rng(0))[0])
-    say(f"{space.name}: {space.size} architectures")
+    kind = "architectures" if space.is_product else "combinations, not all of them architectures"
+    say(f"{space.name}: {space.size} {kind}")
     show_table(
         "choices",
         ("choice", "options"),

@@ -8,24 +8,39 @@ import optuna
 from predictnas.errors import unknown_name
 from predictnas.search.acquisition import ACQUISITIONS
 from predictnas.search.bananas import BananasSampler, Scorer
+from predictnas.search.valid import ValidSampler
 from predictnas.spaces import Space
 
-__all__ = ["ACQUISITIONS", "SEARCHERS", "BananasSampler", "Scorer", "get_searcher"]
+__all__ = [
+    "ACQUISITIONS",
+    "SEARCHERS",
+    "BananasSampler",
+    "Scorer",
+    "ValidSampler",
+    "get_searcher",
+]
 
 
-def _random(_: Space, seed: int) -> optuna.samplers.BaseSampler:
-    return optuna.samplers.RandomSampler(seed=seed)
+def _random(space: Space, seed: int) -> optuna.samplers.BaseSampler:
+    return _valid(space, optuna.samplers.RandomSampler(seed=seed), seed)
 
 
-def _tpe(_: Space, seed: int) -> optuna.samplers.BaseSampler:
+def _tpe(space: Space, seed: int) -> optuna.samplers.BaseSampler:
     # Spelt out, because Optuna 5 changed the defaults and a baseline must stay what it was.
-    return optuna.samplers.TPESampler(
+    sampler = optuna.samplers.TPESampler(
         n_startup_trials=10,
         n_ei_candidates=24,
         multivariate=True,
         constant_liar=False,
         seed=seed,
     )
+    return _valid(space, sampler, seed)
+
+
+def _valid(
+    space: Space, sampler: optuna.samplers.BaseSampler, seed: int
+) -> optuna.samplers.BaseSampler:
+    return sampler if space.is_product else ValidSampler(space, sampler, seed=seed)
 
 
 def _bananas(space: Space, seed: int, **options: Any) -> optuna.samplers.BaseSampler:

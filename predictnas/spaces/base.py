@@ -114,6 +114,11 @@ class Space(ABC):
         return math.prod(self._num_options.tolist())
 
     @property
+    def is_product(self) -> bool:
+        """Whether every combination of options is an architecture."""
+        return type(self).is_valid is Space.is_valid
+
+    @property
     def _num_options(self) -> NDArray[np.int64]:
         return np.array([len(options) for options in self.choices.values()], dtype=np.int64)
 
@@ -142,10 +147,15 @@ class Space(ABC):
         rows = self._rows(archs)
         wrong = np.flatnonzero(~self.is_valid(rows))
         if wrong.size:
+            row = rows[wrong[0]]
+            if np.all((row >= 0) & (row < self._num_options)):
+                raise InputError(
+                    f"expected an architecture of {self.name}, found options {row.tolist()} in row "
+                    f"{wrong[0]}, which do not go together; draw with Space.sample"
+                )
             raise InputError(
                 f"expected option indices below {self._num_options.tolist()}, found "
-                f"{rows[wrong[0]].tolist()} in row {wrong[0]}; "
-                f"is it of another space than {self.name}?"
+                f"{row.tolist()} in row {wrong[0]}; is it of another space than {self.name}?"
             )
         return rows
 
