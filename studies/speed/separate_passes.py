@@ -88,7 +88,7 @@ def synflow(model: nn.Module, batch: Batch) -> float:
         parameter.data.abs_()
     model(torch.ones_like(batch[0][:1], dtype=torch.float64)).sum().backward()
     found = [layer.weight for layer in layers(model) if layer.weight.grad is not None]
-    total = sum(float((weight * weight.grad).sum()) for weight in found)
+    total = sum(float((weight.detach() * weight.grad).sum()) for weight in found)
     for norm in norms:
         del norm.forward
     model.zero_grad()
@@ -110,7 +110,11 @@ def fisher(model: nn.Module, batch: Batch) -> float:
         hook.remove()
     total = 0.0
     for output, gradient in zip(outputs, gradients, strict=True):
-        saliency = (output * gradient).flatten(2).sum(2) if output.ndim > 2 else output * gradient
+        saliency = (
+            (output.detach() * gradient).flatten(2).sum(2)
+            if output.ndim > 2
+            else output.detach() * gradient
+        )
         total += float((saliency**2).mean(0).sum()) / 2
     return total
 
