@@ -149,7 +149,7 @@ def measure_other(other: Other, arguments: argparse.Namespace) -> dict[str, Any]
     return {
         "table": other.table.name,
         "target": other.target,
-        "n": len(chosen),
+        "n": int(max(each.computed.sum() for each in scores.values())),
         "task": setting.task.name,
         "scale": metadata.get("scale"),
         "proxies": measure_proxies(scores, target, arguments.resamples),

@@ -19,8 +19,8 @@ def text(measured: Mapping[str, float | None]) -> str:
 
 
 def number(value: float | None) -> str:
-    """Return a number with two decimals."""
-    return "undefined" if value is None else f"{value:.2f}"
+    """Return a number with two decimals, a dash where it was not measured."""
+    return "–" if value is None else f"{value:.2f}"
 
 
 def ordered(rankings: Mapping[str, Any], by: str = "spearman") -> list[tuple[str, Any]]:
