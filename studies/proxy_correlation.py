@@ -233,7 +233,7 @@ def command_line(arguments: argparse.Namespace) -> str:
         *(f"--other-scale {space}={scale}" for space, scale in arguments.other_scale.items()),
     ]
     if arguments.as_scored:
-        words.append("--as-scored")
+        words.append(f"--as-scored --work {arguments.work}")
     if arguments.other_task is not None:
         words.append(f"--other-task {arguments.other_task.name}")
     return " ".join(words)

@@ -1,18 +1,14 @@
 """The cell space of NAS-Bench-201."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
-from importlib import resources
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 from encoders import INPUT, OUTPUT, ArchGraph
 from predictnas.errors import InputError
-from predictnas.spaces.base import Arch, ArchLike, Space
-
-if TYPE_CHECKING:
-    from torch import nn
+from predictnas.spaces.base import Arch, ArchLike
+from predictnas.spaces.networks import NetworkFileSpace
 
 __all__ = ["NasBench201"]
 
@@ -37,7 +33,7 @@ def _wiring() -> tuple[tuple[int, int], ...]:
 WIRING = _wiring()
 
 
-class NasBench201(Space):
+class NasBench201(NetworkFileSpace):
     """Cells of four nodes with one of five operations on each of the six edges between them.
 
     The network stacks a cell in three stages at one, two and four times the channels, with
@@ -62,6 +58,7 @@ class NasBench201(Space):
     """
 
     name = "nasbench201"
+    network = "NasBench201Network"
     choices: Mapping[str, tuple[str, ...]] = MappingProxyType(
         {f"{source}->{target}": OPERATIONS for source, target in EDGES}
     )
@@ -125,69 +122,8 @@ class NasBench201(Space):
             raise _malformed("the end", text[cursor:], cursor)
         return tuple(options)
 
-    def build(
-        self, arch: ArchLike, input_shape: Sequence[int], num_classes: int, **scale: int
-    ) -> "nn.Module":
-        """Return the network of the benchmark, with fresh weights.
-
-        The weights come from torch's global generator: seed it inside
-        ``torch.random.fork_rng()`` to draw the same ones again.
-
-        Parameters
-        ----------
-        arch
-            One operation index for every edge.
-        input_shape
-            Channels, height and width of an image; at least 4 × 4.
-        num_classes
-            The number of outputs.
-        scale
-            ``channels`` of the first stage and ``cells`` in a stage.
-
-        Raises
-        ------
-        InputError
-            If an argument cannot be used.
-        """
-        from predictnas.spaces.nasbench201_network import NasBench201Network
-
-        return NasBench201Network(**self._arguments(arch, input_shape, num_classes, scale))
-
-    def network_source(
-        self, arch: ArchLike, input_shape: Sequence[int], num_classes: int, **scale: int
-    ) -> str:
-        """Return Python source that needs torch alone and defines ``build_network()``."""
-        arguments = self._arguments(arch, input_shape, num_classes, scale)
-        network = resources.files(__package__).joinpath("nasbench201_network.py").read_text("utf-8")
-        lines = [f"        {name}={value!r}," for name, value in arguments.items()]
-        return "\n".join(
-            [
-                network,
-                "",
-                "def build_network() -> NasBench201Network:",
-                '    """Return the network of this cell, with fresh weights.',
-                "",
-                f"    {self.format(arch)}",
-                '    """',
-                "    return NasBench201Network(",
-                *lines,
-                "    )",
-                "",
-                "",
-                '__all__ += ["build_network"]',
-                "",
-            ]
-        )
-
-    def _arguments(
-        self, arch: ArchLike, input_shape: Sequence[int], num_classes: int, scale: Mapping[str, int]
-    ) -> dict[str, Any]:
-        return {
-            "operations": tuple(self.params(arch).values()),
-            "in_channels": _checked_shape(input_shape)[0],
-            "num_classes": _checked_classes(num_classes),
-            **self._scale(scale),
-        }
+    def _network_arguments(self, arch: Arch) -> dict[str, object]:
+        return {"operations": tuple(self.params(arch).values())}
 
 
 _NOTATION = "|op~0|+|op~0|op~1|+|op~0|op~1|op~2|"
@@ -207,27 +143,6 @@ def _skip(text: str, cursor: int, literal: str) -> int:
         if text[position : position + 1] != character:
             raise _malformed(repr(literal[offset:]), text[position:], position)
     return cursor + len(literal)
-
-
-def _checked_shape(input_shape: Sequence[int]) -> tuple[int, int, int]:
-    shape = tuple(input_shape)
-    if (
-        len(shape) != 3
-        or not all(isinstance(side, int) for side in shape)
-        or shape[0] < 1
-        or min(shape[1:]) < 4
-    ):
-        raise InputError(
-            f"expected images of shape (channels, height, width), at least 4 × 4, found {shape}; "
-            "add a channel axis or enlarge the images"
-        )
-    return shape
-
-
-def _checked_classes(num_classes: int) -> int:
-    if num_classes < 1:
-        raise InputError(f"expected at least one class, found {num_classes}; count the labels")
-    return num_classes
 
 
 @cache

@@ -19,19 +19,14 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from proxies.errors import UndefinedProxyError
+from proxies.passes.calls import LAYERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 __all__ = ["ExtendedRange"]
 
-# Function names, without the underscores that mark in-place and operator forms.
-_LAYERS = frozenset(
-    {
-        *("conv1d", "conv2d", "conv3d", "linear"),
-        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-    }
-)
+# Function names, without the underscores that mark in-place and operator forms:
 # f(2ᵉ x) = 2ᵉ f(x).
 _HOMOGENEOUS = frozenset(
     {
@@ -61,7 +56,7 @@ _PRODUCTS = frozenset({"bmm", "imul", "matmul", "mm", "mul", "rmul"})
 _QUOTIENTS = frozenset({"div", "idiv", "itruediv", "truediv"})
 # f(2ᵉ x) / 2ᵉ differs from ReLU(x) by less than 2⁻ᵉ: nothing, at the e that occur.
 _RECTIFIERS = frozenset({"celu", "elu", "gelu", "hardswish", "mish", "silu", "softplus"})
-_GROWING = _LAYERS | _SUMS | _COLLECTIONS | _PRODUCTS | _QUOTIENTS
+_GROWING = LAYERS | _SUMS | _COLLECTIONS | _PRODUCTS | _QUOTIENTS
 # Magnitudes up to here stay as they are; twice as many bits still fit into float64.
 _COMFORTABLE_BITS = 256
 
@@ -140,7 +135,7 @@ class ExtendedRange(TorchFunctionMode):
         Changes `arguments` and `kwargs`, and returns the function to call with them.
         """
         first: Any = arguments[0] if arguments else kwargs.get("input")
-        if name in _LAYERS and arguments:
+        if name in LAYERS and arguments:
             return func, self._align_layer(arguments, kwargs)
         if name in _QUESTIONS:
             return func, 0

@@ -15,6 +15,7 @@ from torch.overrides import TorchFunctionMode
 from proxies.errors import UndefinedProxyError
 from proxies.isolation import gaussian
 from proxies.passes.batch import chunk_size
+from proxies.passes.calls import LAYERS, bound_batch_norm
 from proxies.passes.graph import live_nodes
 
 if TYPE_CHECKING:
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
     from proxies.subject import Subject
 
 __all__ = ["FeatureWatcher", "Perturbation", "perturbation"]
-
-_LAYERS = frozenset(
-    {
-        *("conv1d", "conv2d", "conv3d", "linear"),
-        *("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
-    }
-)
-_BATCH_NORM = (
-    *("input", "running_mean", "running_var", "weight", "bias"),
-    *("training", "momentum", "eps"),
-)
 
 
 @dataclass(frozen=True)
@@ -83,13 +73,13 @@ class FeatureWatcher(TorchFunctionMode):
         """Run the call and remember what matters of it."""
         kwargs = kwargs or {}
         if func is functional.batch_norm:
-            return self._batch_norm({**dict(zip(_BATCH_NORM, args, strict=False)), **kwargs})
+            return self._batch_norm(bound_batch_norm(args, kwargs))
         result = func(*args, **kwargs)
         first = args[0] if args else kwargs.get("input")
         # A maximum over positions comes with where it was found.
         value = result[0] if isinstance(result, tuple) and result else result
         if isinstance(value, torch.Tensor) and isinstance(first, torch.Tensor):
-            if getattr(func, "__name__", "") in _LAYERS:
+            if getattr(func, "__name__", "") in LAYERS:
                 self._layers += 1
                 self._last_input = first
             elif self._layers and _is_map(first) and _is_vector(value, first.shape[0]):
