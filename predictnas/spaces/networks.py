@@ -62,7 +62,7 @@ class NetworkFileSpace(Space):
             If an argument cannot be used.
         """
         arguments = self._arguments(arch, input_shape, num_classes, scale)
-        module = import_module(f"{type(self).__module__}_network")
+        module = import_module(self._network_module)
         network: nn.Module = getattr(module, self.network)(**arguments)
         return network
 
@@ -71,8 +71,8 @@ class NetworkFileSpace(Space):
     ) -> str:
         """Return Python source that needs torch alone and defines ``build_network()``."""
         arguments = self._arguments(arch, input_shape, num_classes, scale)
-        package, _, module = type(self).__module__.rpartition(".")
-        network = resources.files(package).joinpath(f"{module}_network.py").read_text("utf-8")
+        package, _, module = self._network_module.rpartition(".")
+        network = resources.files(package).joinpath(f"{module}.py").read_text("utf-8")
         lines = [f"        {name}={value!r}," for name, value in arguments.items()]
         return "\n".join(
             [
@@ -92,6 +92,12 @@ class NetworkFileSpace(Space):
                 "",
             ]
         )
+
+    @property
+    def _network_module(self) -> str:
+        # Of the class that names the network: a space derived from it may stand anywhere.
+        owner = next(kind for kind in type(self).__mro__ if "network" in vars(kind))
+        return f"{owner.__module__}_network"
 
     def _arguments(
         self, arch: ArchLike, input_shape: Sequence[int], num_classes: int, scale: Mapping[str, int]

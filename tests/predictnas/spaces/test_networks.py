@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from predictnas.spaces import SPACES, get_space
+from predictnas.spaces import SPACES, NasBench201, get_space
 
 
 @pytest.fixture(params=SPACES)
@@ -41,3 +41,13 @@ def test_the_source_names_the_architecture_and_needs_nothing_of_ours(space):
     source = space.network_source(arch, (1, 8, 8), 2)
     assert f"    {space.format(arch)}\n" in source
     assert "predictnas" not in source
+
+
+def test_a_space_derived_elsewhere_has_the_network_of_its_base():
+    class Derived(NasBench201):
+        """Stands in a module without a network beside it."""
+
+    derived, base = Derived(), NasBench201()
+    shape = (1, 8, 8)
+    assert type(derived.build((3,) * 6, shape, 2)) is type(base.build((3,) * 6, shape, 2))
+    assert derived.network_source((3,) * 6, shape, 2) == base.network_source((3,) * 6, shape, 2)
