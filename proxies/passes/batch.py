@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from proxies.subject import Subject
 
-__all__ = ["batch_pass", "chunk_size", "memory_saver"]
+__all__ = ["batch_pass", "chunk_size", "memory_saver", "saved_elsewhere"]
 
 # How much two float64 outputs of one sample may differ, relative to the largest, by rounding.
 _ROUNDING = 1e-8
@@ -60,13 +60,12 @@ def batch_pass(subject: Subject, products: Iterable[str]) -> dict[str, Any]:
     second = _SECOND in wanted
     size = chunk_size(subject)
     whole = size == subject.batch_size
-    saver = memory_saver(subject.device) if whole and subject.micro_batch else nullcontext()
     shares = {name: PRODUCTS[name] for name in PRODUCTS if name in wanted}
     if second:
         shares["loss_gradients"] = PRODUCTS["loss_gradients"]
         if whole:
             shares[_SECOND] = (lambda part: hessian_form(part, _detached(part)), torch.Tensor.add)
-    with saver:
+    with saved_elsewhere(subject, size):
         found = _sweep(subject, size, shares, twice=second and whole)
         gradients = found["loss_gradients"] if second else None
         if second and not whole:
@@ -153,6 +152,24 @@ def chunk_size(subject: Subject) -> int:
     drew = any(not torch.equal(a, b) for a, b in zip(before, after, strict=True))
     alike = bool(difference <= _ROUNDING * together.abs().max())
     return size if alike and not drew else subject.batch_size
+
+
+def saved_elsewhere(subject: Subject, size: int) -> AbstractContextManager[Any]:
+    """Return the context in which a pass runs that takes so many samples at a time.
+
+    Where a micro-batch was asked for and the batch stays whole nevertheless, it is that of
+    :func:`memory_saver`.
+
+    Parameters
+    ----------
+    subject
+        The module and the batch.
+    size
+        What :func:`chunk_size` says.
+    """
+    if subject.micro_batch is None or size < subject.batch_size:
+        return nullcontext()
+    return memory_saver(subject.device)
 
 
 def memory_saver(device: torch.device) -> AbstractContextManager[Any]:

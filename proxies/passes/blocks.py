@@ -101,16 +101,13 @@ def block_features(subject: Subject) -> BlockFeatures:
         gaussian(x.shape, generator).to(x) if x.is_floating_point() else x for x in subject.inputs
     ]
     size = chunk_size(subject)
-    sums: _Sums | None = None
+    sums = _Sums(subject.seed)
     with subject.lent(training=True):
         for start in range(0, subject.batch_size, size):
             inputs = [subject.laid_out(x[start : start + size]) for x in noise]
             features = _features(subject, inputs)
-            sums = _Sums(features, subject.seed) if sums is None else sums
             sums.add(features)
             del features
-    if sums is None:
-        raise UndefinedProxyError("expected at least one sample, found none")
     return sums.result()
 
 
@@ -178,7 +175,11 @@ def _features(subject: Subject, inputs: list[torch.Tensor]) -> list[_Feature]:
 class _Sums:
     """Adds up, part of the batch by part, what covariances and mean products are made of."""
 
-    def __init__(self, features: list[_Feature], seed: int) -> None:
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self._origins: list[torch.Tensor] = []
+
+    def _begin(self, features: list[_Feature]) -> None:
         # Covariances are taken about a point near the mean, for precision.
         self._origins = [feature.rows.mean(0) for feature in features]
         self._first = [torch.zeros_like(o, dtype=torch.float64) for o in self._origins]
@@ -188,9 +189,13 @@ class _Sums:
         self._positions = [0] * (len(features) - 1)
         self._identities = [True] * (len(features) - 1)
         self._mismatch = ""
-        self._generators = [torch.Generator().manual_seed(seed + i) for i in range(len(features))]
+        self._generators = [
+            torch.Generator().manual_seed(self._seed + i) for i in range(len(features))
+        ]
 
     def add(self, features: list[_Feature]) -> None:
+        if not self._origins:
+            self._begin(features)
         for index, feature in enumerate(features):
             rows = feature.rows - self._origins[index]
             self._first[index] += rows.sum(0, dtype=torch.float64)

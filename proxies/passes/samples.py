@@ -7,7 +7,6 @@ differentiated. Then one backward pass gives the gradients of all samples, layer
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,7 +14,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from proxies.errors import UndefinedProxyError, is_out_of_memory, reason_of
-from proxies.passes.batch import chunk_size, memory_saver
+from proxies.passes.batch import chunk_size, saved_elsewhere
 from proxies.passes.calls import bound_batch_norm
 from proxies.passes.forward import check_finite, mean_loss
 from proxies.passes.layers import LayerWatcher, OverwrittenError
@@ -89,9 +88,7 @@ def sample_pass(subject: Subject, products: Iterable[str]) -> dict[str, Any]:
     """
     size = chunk_size(subject)
     failed: dict[str, UndefinedProxyError] = {}
-    whole = size == subject.batch_size
-    saver = memory_saver(subject.device) if whole and subject.micro_batch else nullcontext()
-    with saver, subject.lent(training=True) as leaves, FrozenStatistics():
+    with saved_elsewhere(subject, size), subject.lent(training=True) as leaves, FrozenStatistics():
         # Inside, for what is added up must not be made in the caller's inference mode.
         measures = {name: SAMPLE_PRODUCTS[name](subject) for name in products}
         owners = {id(leaf): name for name, leaf in leaves.items()}
