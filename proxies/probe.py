@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from proxies.errors import UndefinedProxyError, is_out_of_memory, reason_of
+from proxies.passes.agreement import count_agreements
 from proxies.passes.batch import batch_pass, chunk_size
 from proxies.passes.blocks import BlockFeatures, block_features
 from proxies.passes.channels import smallest_eigenvalues
@@ -134,7 +135,10 @@ class Probe:
     @property
     def relu_agreement(self) -> torch.Tensor:
         """Number of units on which samples i and j agree, shape ``(B, B)``, float64."""
-        return self._once("relu_agreement", self._relu_agreement)
+        return self._once(
+            "relu_agreement",
+            lambda: count_agreements(self.relu_signs, self.subject.batch_size),
+        )
 
     @property
     def sign_agreement(self) -> float:
@@ -193,17 +197,6 @@ class Probe:
     def perturbation(self) -> Perturbation:
         """Feature maps of Gaussian inputs x and x + 0.01 ε, and x's batch variances."""
         return self._once("perturbation", lambda: perturbation(self.subject, _PERTURBATION))
-
-    def _relu_agreement(self) -> torch.Tensor:
-        """Count agreements as (units + s sᵀ) / 2 with signs s = ±1, exactly."""
-        size = self.subject.batch_size
-        agreement = torch.zeros(size, size, dtype=torch.float64, device=self.subject.device)
-        for layer in self.relu_signs:
-            # Whole numbers below 2²⁴ are exact in float32, whatever the order of summation.
-            for block in torch.split(layer, 2**22, dim=1):
-                signs = block.to(torch.float32).mul_(2).sub_(1)
-                agreement += (block.shape[1] + (signs @ signs.T).double()) / 2
-        return agreement
 
     def _once(self, name: str, measure: Callable[[], T]) -> T:
         if name not in self._measured:

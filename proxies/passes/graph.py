@@ -144,8 +144,15 @@ def relu_signs(
                 f"expected activations with {batch_size} samples in their first dimension, "
                 f"found shape {tuple(saved.shape)}"
             )
-        signs.append((saved.detach() > 0).reshape(batch_size, -1))
+        signs.append(_in_memory_order(saved.detach() > 0).reshape(batch_size, -1))
     return signs
+
+
+def _in_memory_order(tensor: torch.Tensor) -> torch.Tensor:
+    """Return images with channels last as a view that is contiguous: units have no order."""
+    if tensor.ndim == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return tensor.permute(0, 2, 3, 1)
+    return tensor
 
 
 def has_samples_first(tensor: torch.Tensor, batch_size: int) -> bool:
