@@ -5,15 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.arch_graph import ArchGraph
-from encoders.base import Encoder
+from encoders.base import Encoder, check_larger, checked_max_nodes
 from encoders.errors import EncodingError
+from encoders.graph_batch import ABSENT, GraphBatch
 
 __all__ = ["AdjacencyEncoder"]
 
+CODINGS = ("one-hot", "categorical")
+
 
 class AdjacencyEncoder(Encoder):
-    r"""One-hot operations by position, and the upper triangle of the adjacency matrix.
+    r"""The operation at every position, and the upper triangle of the adjacency matrix.
 
     The nodes are taken in topological order, the input at position 0 and the output at the last
     position :math:`m - 1`, so that columns mean the same for graphs of different sizes. A row is
@@ -32,6 +34,12 @@ class AdjacencyEncoder(Encoder):
         nodes seen in `fit`.
     canonical
         Whether to encode canonical forms, which makes isomorphic graphs equal.
+    coding
+        How operations are written: ``"one-hot"``, or ``"categorical"`` for one column a position,
+        :math:`1 + k` for the k-th operation and 0 for an empty position, as trees may take it.
+    larger
+        What becomes of graphs of more than `m` nodes: ``"refuse"`` raises an error, ``"cut"``
+        encodes what is at their first :math:`m - 1` positions and the output.
 
     Attributes
     ----------
@@ -47,6 +55,7 @@ class AdjacencyEncoder(Encoder):
 
     Examples
     --------
+    >>> from encoders import ArchGraph
     >>> graph = ArchGraph(("input", "conv", "output"), ((0, 1), (1, 2), (0, 2)))
     >>> encoder = AdjacencyEncoder(operations=["conv", "pool"]).fit([graph])
     >>> encoder.transform([graph])
@@ -58,45 +67,40 @@ class AdjacencyEncoder(Encoder):
         operations: Sequence[str] | None = None,
         max_nodes: int | None = None,
         canonical: bool = False,
+        coding: str = "one-hot",
+        larger: str = "refuse",
     ) -> None:
         self.operations = operations
         self.max_nodes = max_nodes
         self.canonical = canonical
+        self.coding = coding
+        self.larger = larger
 
-    def _fit_layout(self, graphs: list[ArchGraph]) -> None:
-        nodes = self.max_nodes
-        if nodes is None:
-            nodes = max(graph.num_nodes for graph in graphs)
-        if isinstance(nodes, bool) or not isinstance(nodes, (int, np.integer)) or nodes < 2:
+    def _fit_layout(self, batches: list[GraphBatch]) -> None:
+        if self.coding not in CODINGS:
             raise EncodingError(
-                f"expected max_nodes as a whole number of at least 2, found {nodes!r}; "
-                "count input and output too"
+                f"expected coding as one of {', '.join(CODINGS)}, found {self.coding!r}; "
+                "choose how operations are written"
             )
-        self.max_nodes_ = int(nodes)
+        check_larger(self.larger)
+        self.max_nodes_ = checked_max_nodes(self.max_nodes, batches)
 
-    def _encode(self, graph: ArchGraph, row: NDArray[np.float64]) -> None:
-        if graph.num_nodes > self.max_nodes_:
-            raise EncodingError(
-                f"expected graphs of at most {self.max_nodes_} nodes, found one of "
-                f"{graph.num_nodes}; give a larger max_nodes to the encoder"
-            )
-        last = self.max_nodes_ - 1
-        order = graph.topological_order()
-        position = {node: place for place, node in enumerate(order[:-1])} | {order[-1]: last}
-        width = len(self.operations_)
-        for node in order[1:-1]:
-            operation = self.operations_.index(graph.operations[node])
-            row[(position[node] - 1) * width + operation] = 1
-        # Entry (p, q) of the upper triangle follows p rows of last, last - 1, ... entries.
-        start = (last - 1) * width
-        for source, target in graph.edges:
-            p, q = position[source], position[target]
-            row[start + p * last - p * (p - 1) // 2 + q - p - 1] += 1
+    def _encode(self, graphs: GraphBatch) -> NDArray[np.float64]:
+        graphs = graphs.fitted_to(self.max_nodes_, cut=self.larger == "cut")
+        inner = graphs.codes[:, 1:-1]
+        if self.coding == "one-hot":
+            one_hot = inner[:, :, None] == np.arange(len(self.operations_))
+            operations = one_hot.reshape(len(graphs), -1)
+        else:
+            operations = inner - ABSENT
+        triangle = graphs.adjacency[:, *np.triu_indices(self.max_nodes_, 1)]
+        return np.hstack([operations, triangle], dtype=np.float64)
 
     def _feature_names(self) -> list[str]:
         last = self.max_nodes_ - 1
-        return [
-            f"node{position}={operation}"
-            for position in range(1, last)
-            for operation in self.operations_
-        ] + [f"edge{p}->{q}" for p in range(last) for q in range(p + 1, last + 1)]
+        positions = [f"node{position}" for position in range(1, last)]
+        if self.coding == "one-hot":
+            positions = [
+                f"{name}={operation}" for name in positions for operation in self.operations_
+            ]
+        return positions + [f"edge{p}->{q}" for p in range(last) for q in range(p + 1, last + 1)]

@@ -1,6 +1,7 @@
 """An architecture as a labelled directed acyclic multigraph."""
 
 import hashlib
+import heapq
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders.canonical import INPUT, OUTPUT, canonical_form
+from encoders.canonical import INPUT, OUTPUT, canonical_order, simplify
 from encoders.errors import EncodingError
 
 __all__ = ["ArchGraph"]
@@ -64,6 +65,16 @@ class ArchGraph:
                 "remove an edge of it"
             )
 
+    @classmethod
+    def _of_valid(
+        cls, operations: tuple[str, ...], edges: tuple[tuple[int, int], ...]
+    ) -> "ArchGraph":
+        """Make a graph that is valid by construction, its edges sorted, without checking again."""
+        graph = object.__new__(cls)
+        object.__setattr__(graph, "operations", operations)
+        object.__setattr__(graph, "edges", edges)
+        return graph
+
     def _check_ends(self) -> None:
         for name, neighbours, direction in (
             (INPUT, self.predecessors, "incoming"),
@@ -106,19 +117,30 @@ class ArchGraph:
     @cached_property
     def _order(self) -> tuple[int, ...]:
         """The nodes that can be ordered topologically: all of them unless there is a cycle."""
-        last = self.operations.index(OUTPUT)
+        first, last = self.operations.index(INPUT), self.operations.index(OUTPUT)
+        if first == 0 and last == self.num_nodes - 1 and all(s < t for s, t in self.edges):
+            return tuple(range(self.num_nodes))
         missing = [len(sources) for sources in self.predecessors]
-        ready = [node for node in range(self.num_nodes) if missing[node] == 0 and node != last]
-        ready.sort(key=lambda node: self.operations[node] != INPUT)
-        for node in ready:
-            for target in self.successors[node]:
+        ready = [node for node, count in enumerate(missing) if count == 0 and node != last]
+        # The input sorts before all other numbers.
+        ready[ready.index(first)] = -1
+        heapq.heapify(ready)
+        order = []
+        while ready:
+            node = heapq.heappop(ready)
+            order.append(first if node < 0 else node)
+            for target in self.successors[order[-1]]:
                 missing[target] -= 1
                 if missing[target] == 0 and target != last:
-                    ready.append(target)
-        return (*ready, last)
+                    heapq.heappush(ready, target)
+        return (*order, last)
 
     def topological_order(self) -> tuple[int, ...]:
-        """Return all nodes, each after its predecessors; the input first, the output last."""
+        """Return all nodes, each after its predecessors; the input first, the output last.
+
+        Of several nodes that could come next it is the one with the smallest number, so that nodes
+        which are numbered in such an order keep it.
+        """
         return self._order
 
     def adjacency(self) -> NDArray[np.int64]:
@@ -229,11 +251,16 @@ class ArchGraph:
         return cls(data["operations"], data["edges"])
 
 
-# Pruned and contracted forms are few next to the graphs that lead to them, and a search asks for
-# the same ones again and again.
+# A search asks for the same forms again and again, and simplified graphs are few next to those
+# that lead to them.
 @lru_cache(maxsize=2**15)
 def _canonical(graph: ArchGraph) -> ArchGraph:
-    return ArchGraph(*canonical_form(graph.operations, graph.edges))
+    return _ordered(*simplify(graph.operations, graph.edges))
+
+
+@lru_cache(maxsize=2**15)
+def _ordered(operations: tuple[str, ...], edges: tuple[tuple[int, int], ...]) -> ArchGraph:
+    return ArchGraph._of_valid(*canonical_order(operations, edges))
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from encoders.errors import EncodingError
 
-__all__ = ["IDENTITY", "INPUT", "OUTPUT", "ZERO", "canonical_form", "canonical_order", "simplify"]
+__all__ = ["IDENTITY", "INPUT", "OUTPUT", "ZERO", "canonical_order", "simplify"]
 
 INPUT = "input"
 OUTPUT = "output"
@@ -30,24 +30,6 @@ MAX_EDGES = 100_000
 
 Edges = tuple[tuple[int, int], ...]
 Graph = tuple[tuple[str, ...], Edges]
-
-
-def canonical_form(operations: Sequence[str], edges: Sequence[tuple[int, int]]) -> Graph:
-    """Return the operations and sorted edges of the canonical form of a graph.
-
-    Parameters
-    ----------
-    operations
-        The operation on every node; ``"input"`` and ``"output"`` once each.
-    edges
-        Pairs (from, to) of an acyclic graph; a repeated pair is a value that is added twice.
-
-    Raises
-    ------
-    EncodingError
-        If the canonical form would have more than 100,000 edges.
-    """
-    return canonical_order(*simplify(operations, edges))
 
 
 def simplify(operations: Sequence[str], edges: Sequence[tuple[int, int]]) -> Graph:
@@ -62,29 +44,34 @@ def simplify(operations: Sequence[str], edges: Sequence[tuple[int, int]]) -> Gra
     operations
         The operation on every node; ``"input"`` and ``"output"`` once each.
     edges
-        Pairs (from, to) of an acyclic graph.
+        Pairs (from, to) of an acyclic graph; a repeated pair is a value that is added twice.
+
+    Raises
+    ------
+    EncodingError
+        If more than 100,000 edges would be left.
     """
-    predecessors: list[Counter[int]] = [Counter() for _ in operations]
-    successors: list[Counter[int]] = [Counter() for _ in operations]
-    for (source, target), count in Counter(edges).items():
+    predecessors: list[dict[int, int]] = [{} for _ in operations]
+    successors: list[dict[int, int]] = [{} for _ in operations]
+    for source, target in edges:
         if operations[source] != ZERO and operations[target] != ZERO:
-            successors[source][target] = count
-            predecessors[target][source] = count
+            count = successors[source].get(target, 0) + 1
+            successors[source][target] = predecessors[target][source] = count
     begin, end = operations.index(INPUT), operations.index(OUTPUT)
     alive = _reachable(begin, successors) & _reachable(end, predecessors)
     if begin not in alive:
         return (INPUT, OUTPUT), ()
     for neighbours in (predecessors, successors):
         for node in alive:
-            neighbours[node] = Counter({n: c for n, c in neighbours[node].items() if n in alive})
+            neighbours[node] = {n: c for n, c in neighbours[node].items() if n in alive}
 
     identities = [node for node in alive if operations[node] == IDENTITY]
     for node in identities:
         for source, count_in in predecessors[node].items():
             del successors[source][node]
             for target, count_out in successors[node].items():
-                successors[source][target] += count_in * count_out
-                predecessors[target][source] += count_in * count_out
+                count = successors[source].get(target, 0) + count_in * count_out
+                successors[source][target] = predecessors[target][source] = count
         for target in successors[node]:
             del predecessors[target][node]
     kept = sorted(alive.difference(identities))
@@ -100,13 +87,14 @@ def simplify(operations: Sequence[str], edges: Sequence[tuple[int, int]]) -> Gra
             sorted(
                 (position[source], position[target])
                 for source in kept
-                for target in successors[source].elements()
+                for target, count in successors[source].items()
+                for _ in range(count)
             )
         ),
     )
 
 
-def _reachable(start: int, neighbours: Sequence[Counter[int]]) -> set[int]:
+def _reachable(start: int, neighbours: Sequence[dict[int, int]]) -> set[int]:
     """Return the nodes that can be reached from `start`, itself included."""
     found, waiting = {start}, [start]
     while waiting:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
-from encoders.arch_graph import ArchGraph
 from encoders.base import Encoder
 from encoders.errors import EncodingError
+from encoders.graph_batch import GraphBatch
 
 __all__ = ["PathEncoder"]
 
@@ -51,6 +51,7 @@ class PathEncoder(Encoder):
 
     Examples
     --------
+    >>> from encoders import ArchGraph
     >>> graph = ArchGraph(("input", "conv", "output"), ((0, 1), (1, 2), (0, 2)))
     >>> encoder = PathEncoder(operations=["conv", "pool"], max_length=1).fit([graph])
     >>> encoder.get_feature_names_out().tolist()
@@ -58,6 +59,8 @@ class PathEncoder(Encoder):
     >>> encoder.transform([graph])
     array([[1., 1., 0.]])
     """
+
+    invariant = True
 
     def __init__(
         self,
@@ -69,10 +72,10 @@ class PathEncoder(Encoder):
         self.max_length = max_length
         self.canonical = canonical
 
-    def _fit_layout(self, graphs: list[ArchGraph]) -> None:
+    def _fit_layout(self, batches: list[GraphBatch]) -> None:
         length = self.max_length
         if length is None:
-            length = max(0, *(graph.depth() - 1 for graph in graphs))
+            length = max(0, *(int(batch.depths().max()) - 1 for batch in batches))
             while self._num_features(length) > MAX_CHOSEN_FEATURES:
                 length -= 1
         if isinstance(length, bool) or not isinstance(length, (int, np.integer)) or length < 0:
@@ -96,23 +99,26 @@ class PathEncoder(Encoder):
                 break
         return total
 
-    def _encode(self, graph: ArchGraph, row: NDArray[np.float64]) -> None:
+    def _encode(self, graphs: GraphBatch) -> csr_array:
         # A sequence is a number in bijective base k: digits 1 to k, nothing for the empty one.
         # Numbers are then in order of length and operation: they are the columns.
-        base = len(self.operations_)
-        digit = {operation: index + 1 for index, operation in enumerate(self.operations_)}
-        first, *inner, last = graph.topological_order()
-        columns: dict[int, set[int]] = {first: {0}}
-        for node in inner:
-            operation = digit[graph.operations[node]]
-            numbers = {
-                number * base + operation
-                for source in graph.predecessors[node]
-                for number in columns[source]
-            }
-            columns[node] = {number for number in numbers if number < len(row)}
-        for source in graph.predecessors[last]:
-            row[list(columns[source])] = 1
+        base, columns = len(self.operations_), self._num_features(self.max_length_)
+        connected = graphs.adjacency > 0
+        # For every position the graphs and the numbers of the paths that lead there.
+        rows, numbers = [np.arange(len(graphs))], [np.zeros(len(graphs), dtype=np.int64)]
+        last = graphs.codes.shape[1] - 1
+        for node in range(1, last + 1):
+            taken = [connected[rows[source], source, node] for source in range(node)]
+            row = np.concatenate([part[t] for part, t in zip(rows, taken, strict=True)])
+            number = np.concatenate([part[t] for part, t in zip(numbers, taken, strict=True)])
+            if node < last:
+                number = number * base + graphs.codes[row, node] + 1
+                row, number = row[number < columns], number[number < columns]
+            row, number = np.divmod(np.unique(row * columns + number), columns)
+            rows.append(row)
+            numbers.append(number)
+        ones = np.ones(len(rows[-1]))
+        return csr_array((ones, (rows[-1], numbers[-1])), shape=(len(graphs), columns))
 
     def _feature_names(self) -> list[str]:
         names = [""]

@@ -61,6 +61,35 @@ def test_a_larger_graph_than_the_layout_is_refused():
     encoder = AdjacencyEncoder(operations=("a",)).fit([small])
     with pytest.raises(EncodingError, match="at most 2 nodes, found one of 3; give a larger"):
         encoder.transform([large])
+    with pytest.raises(EncodingError, match="expected larger as one of refuse, cut, found 'keep'"):
+        AdjacencyEncoder(larger="keep").fit([small])
+
+
+def test_a_larger_graph_can_be_cut_to_its_first_positions_and_the_output():
+    small = ArchGraph(("input", "a", "output"), ((0, 1), (1, 2)))
+    encoder = AdjacencyEncoder(operations=("a", "b"), larger="cut").fit([small])
+    large = ArchGraph(("input", "b", "a", "output"), ((0, 1), (1, 2), (0, 2), (1, 3), (2, 3)))
+    kept = ArchGraph(("input", "b", "output"), ((0, 1), (1, 2)))
+    rows = encoder.transform([large, small, kept])
+    assert rows[0].tolist() == rows[2].tolist() == [0, 1, 1, 0, 1]
+    assert rows[1].tolist() == [1, 0, 1, 0, 1]
+
+
+def test_categorical_coding_has_one_column_a_position():
+    graph = ArchGraph(("input", "b", "a", "output"), ((0, 1), (1, 2), (2, 3)))
+    encoder = AdjacencyEncoder(operations=("a", "b"), max_nodes=5, coding="categorical")
+    row = encoder.fit([graph]).transform([graph])[0]
+    names = encoder.get_feature_names_out().tolist()
+    assert names[:4] == ["node1", "node2", "node3", "edge0->1"]
+    assert row[:3].tolist() == [2, 1, 0]
+    one_hot = AdjacencyEncoder(operations=("a", "b"), max_nodes=5).fit_transform([graph])[0]
+    assert row[3:].tolist() == one_hot[6:].tolist()
+
+
+def test_an_unknown_coding_is_refused():
+    graph = ArchGraph(("input", "output"), ((0, 1),))
+    with pytest.raises(EncodingError, match="coding as one of one-hot, categorical, found 'code'"):
+        AdjacencyEncoder(coding="code").fit([graph])
 
 
 @pytest.mark.parametrize("max_nodes", [1, 2.5, True, "8"])

@@ -2,23 +2,57 @@
 
 import itertools
 
+import hypothesis.strategies as st
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
 from sklearn.base import clone
 from sklearn.compose import ColumnTransformer
 from sklearn.exceptions import NotFittedError
 
-from encoders import ENCODERS, ArchGraph, EncodingError, get_encoder
+from encoders import ENCODERS, ArchGraph, EncodingError, GraphBatch, get_encoder
 from encoders.base import as_graphs
 
 OPERATIONS = ("a", "b", "none", "skip_connect")
 PAIRS = tuple(itertools.combinations(range(5), 2))
+# What is trained is trained for a moment.
+QUICK = {"embedding": {"steps": 3, "dimensions": 4}}
+# Rows that are computed from eigenvalues or by a network are the same up to rounding only.
+ROUNDED = {"rtol": 1e-8, "atol": 1e-8}
+
+drawn_often = settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+
+@st.composite
+def random_graph(draw):
+    """Draw a graph of up to four inner nodes, numbered anyhow, some edges repeated."""
+    names = draw(st.lists(st.sampled_from(OPERATIONS), max_size=4))
+    nodes = len(names) + 2
+    pairs = list(itertools.combinations(range(nodes), 2))
+    times = draw(
+        st.lists(st.sampled_from((0, 0, 1, 1, 2)), min_size=len(pairs), max_size=len(pairs))
+    )
+    edges = [pair for pair, count in zip(pairs, times, strict=True) for _ in range(count)]
+    graph = ArchGraph(("input", *names, "output"), edges)
+    return graph.relabelled(draw(st.permutations(range(nodes))))
+
+
+random_graphs = st.lists(random_graph(), min_size=1, max_size=8)
+
+
+def make(name, **parameters):
+    return get_encoder(name)(operations=OPERATIONS, **QUICK.get(name, {}), **parameters)
 
 
 @pytest.fixture(params=ENCODERS)
 def encoder(request):
-    return get_encoder(request.param)(operations=OPERATIONS)
+    return make(request.param)
 
 
 @pytest.fixture
@@ -75,13 +109,63 @@ def test_canonical_encodings_are_the_same_for_isomorphic_graphs(encoder, graphs)
 
 
 @pytest.mark.parametrize("canonical", [False, True])
-def test_the_same_layout_comes_from_given_and_from_learnt_parameters(encoder, graphs, canonical):
+@pytest.mark.parametrize("name", ENCODERS)
+@given(graphs=random_graphs, data=st.data())
+@drawn_often
+def test_what_holds_for_any_graphs(name, canonical, graphs, data):
+    encoder = make(name, canonical=canonical).fit(graphs)
+    array = encoder.transform(graphs)
+    names = encoder.get_feature_names_out()
+    assert array.dtype == np.float64
+    assert array.shape == (len(graphs), len(names))
+    assert np.isfinite(array).all()
+    assert len(set(names)) == len(names)
+    # A batch is as good as its graphs one by one, in any order, and as arrays.
+    order = data.draw(st.permutations(range(len(graphs))))
+    np.testing.assert_array_equal(encoder.transform([graphs[i] for i in order]), array[order])
+    np.testing.assert_array_equal(np.vstack([encoder.transform([g]) for g in graphs]), array)
+    arrays = GraphBatch.of(graphs, OPERATIONS[::-1])
+    np.testing.assert_allclose(encoder.transform(arrays), array, **ROUNDED)
+    # Relabelling changes nothing in canonical forms, nor where the encoder says so.
+    moved = [g.relabelled(data.draw(st.permutations(range(g.num_nodes)))) for g in graphs]
+    if canonical:
+        np.testing.assert_array_equal(encoder.transform(moved), array)
+    elif encoder.invariant:
+        np.testing.assert_allclose(encoder.transform(moved), array, **ROUNDED)
+    # Fitting again forgets what was there before.
+    np.testing.assert_array_equal(encoder.fit(moved[:1]).fit(graphs).transform(graphs), array)
+    assert encoder.get_feature_names_out().tolist() == names.tolist()
+
+
+@pytest.mark.parametrize("name", [name for name in ENCODERS if not ENCODERS[name].invariant])
+def test_what_is_not_declared_invariant_is_not(name):
+    graph = ArchGraph(("input", "a", "b", "output"), ((0, 1), (1, 3), (0, 2), (2, 3)))
+    encoder = make(name, canonical=False).fit([graph])
+    rows = encoder.transform([graph, graph.relabelled((0, 2, 1, 3))])
+    assert not np.array_equal(rows[0], rows[1])
+
+
+def test_a_fit_to_arrays_is_one_to_their_graphs(encoder, graphs):
+    arrays = GraphBatch.of(graphs, OPERATIONS)
+    names = encoder.fit(graphs).get_feature_names_out().tolist()
+    array = encoder.transform(graphs)
+    assert encoder.fit(arrays).get_feature_names_out().tolist() == names
+    np.testing.assert_array_equal(encoder.transform(arrays), array)
+
+
+LAYOUTS = [name for name in ENCODERS if not ENCODERS[name].learns_weights]
+
+
+@pytest.mark.parametrize("canonical", [False, True])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_the_same_layout_comes_from_given_and_from_learnt_parameters(name, graphs, canonical):
     """All that is learnt is in attributes with the name of their parameter."""
-    learnt = type(encoder)(canonical=canonical).fit(graphs)
+    encoder = get_encoder(name)
+    learnt = encoder(canonical=canonical).fit(graphs)
     given = {
         name: getattr(learnt, f"{name}_", value) for name, value in learnt.get_params().items()
     }
-    rebuilt = type(encoder)(**given).fit(graphs[:1])
+    rebuilt = encoder(**given).fit(graphs[:1])
     names = learnt.get_feature_names_out().tolist()
     assert rebuilt.get_feature_names_out().tolist() == names
     np.testing.assert_array_equal(rebuilt.transform(graphs), learnt.transform(graphs))
@@ -130,8 +214,11 @@ def test_fitting_to_no_graphs_is_refused(encoder):
 
 def test_an_operation_outside_the_vocabulary_is_refused_by_name(encoder, graphs):
     stranger = ArchGraph(("input", "a", "pool", "output"), ((0, 1), (1, 2), (2, 3)))
-    with pytest.raises(EncodingError, match=r"operations a, b.*, found pool; fit again"):
-        encoder.fit(graphs).transform([*graphs, stranger])
+    arrays = GraphBatch.of([stranger], ("pool", "a"))
+    encoder.fit(graphs)
+    for column in ([*graphs, stranger], arrays):
+        with pytest.raises(EncodingError, match=r"operations a, b.*, found pool; fit again"):
+            encoder.transform(column)
 
 
 def test_an_encoder_that_is_not_fitted_says_so(encoder, graphs):

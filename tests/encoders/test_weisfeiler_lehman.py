@@ -81,3 +81,18 @@ def test_iterations_are_a_whole_number(iterations):
 def test_labels_are_distinct():
     with pytest.raises(EncodingError, match="expected labels as distinct texts"):
         WeisfeilerLehmanEncoder(labels=["0:a", "0:a"]).fit([GRAPH])
+
+
+def test_counts_are_the_rows_as_a_sparse_array():
+    other = ArchGraph(("input", "b", "output"), ((0, 1), (1, 2)))
+    encoder = WeisfeilerLehmanEncoder(operations=("a", "b")).fit([GRAPH, other])
+    column = [other, GRAPH, other]
+    np.testing.assert_array_equal(encoder.count(column).toarray(), encoder.transform(column))
+    assert encoder.count([]).shape == (0, len(encoder.labels_))
+
+
+def test_labels_do_not_depend_on_the_vocabulary_nor_on_the_graphs_beside():
+    other = ArchGraph(("input", "b", "output"), ((0, 1), (1, 2)))
+    first = WeisfeilerLehmanEncoder(operations=("a",)).fit([GRAPH]).labels_
+    second = WeisfeilerLehmanEncoder(operations=("c", "b", "a")).fit([other, GRAPH]).labels_
+    assert set(first) < set(second)
