@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encoders import ArchGraph
+from encoders import ArchGraph, GraphBatch
 from predictnas.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,12 +56,15 @@ class Space(ABC):
         The operations that the graphs may carry, without input and output.
     default_scale
         The arguments of `build` that set the network's size, with their defaults.
+    num_distinct
+        How many different keys there are, where that is known.
     """
 
     name: str
     choices: Mapping[str, tuple[str, ...]]
     operations: tuple[str, ...]
     default_scale: Mapping[str, int] = MappingProxyType({})
+    num_distinct: int | None = None
 
     @abstractmethod
     def graph(self, arch: ArchLike) -> ArchGraph:
@@ -106,7 +109,17 @@ class Space(ABC):
 
         The network it returns is the one that `build` gives for the same arguments: the state
         dictionaries have the same names and shapes.
+
+        Raises
+        ------
+        InputError
+            If an argument cannot be used, or there is no such source of this space's networks.
         """
+
+    @property
+    def identity(self) -> str:
+        """What tells this space from others: labels and scores of one identity mean the same."""
+        return self.name
 
     @property
     def size(self) -> int:
@@ -374,6 +387,13 @@ class Space(ABC):
     def graphs(self, archs: ArrayLike) -> list[ArchGraph]:
         """Return the labelled graphs of architectures (n, len(choices))."""
         return [self.graph(arch) for arch in self.validate(archs)]
+
+    def graph_batch(self, archs: ArrayLike) -> GraphBatch:
+        """Return the labelled graphs of architectures (n, len(choices)) as arrays.
+
+        Encoders take them as they take the graphs themselves.
+        """
+        return GraphBatch.of(self.graphs(archs), self.operations)
 
     def key(self, arch: ArchLike) -> str:
         """Return 32 hexadecimal digits: equal for architectures that count as the same.

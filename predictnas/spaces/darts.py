@@ -92,6 +92,7 @@ class Darts(NetworkFileSpace):
         }
     )
     operations = (*OPERATIONS, ADD, *ENDS["normal"], *ENDS["reduce"])
+    num_distinct = 382_128_166**2
     default_scale: Mapping[str, int] = MappingProxyType({"channels": 8, "layers": 5})
     network = "DartsNetwork"
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from encoders import INPUT, OUTPUT, ArchGraph
+from encoders import ABSENT, INPUT, OUTPUT, ArchGraph, GraphBatch
 from predictnas.errors import InputError
 from predictnas.spaces.base import Arch, ArchLike, Archs
 from predictnas.spaces.nasbench101_cells import EDGES, MAX_EDGES, VERTICES, Cells, distinct_cells
@@ -63,6 +63,7 @@ class NasBench101(NetworkFileSpace):
         | {f"vertex_{vertex}": OPERATIONS for vertex in range(1, VERTICES - 1)}
     )
     operations = OPERATIONS
+    num_distinct = 423_624
     default_scale: Mapping[str, int] = MappingProxyType({"channels": 16, "cells": 3})
     network = "NasBench101Network"
 
@@ -94,12 +95,16 @@ class NasBench101(NetworkFileSpace):
 
     def graphs(self, archs: ArrayLike) -> list[ArchGraph]:
         """Return the graphs of the pruned cells of architectures (n, len(choices))."""
+        return self.graph_batch(archs).graphs()
+
+    def graph_batch(self, archs: ArrayLike) -> GraphBatch:
+        """Return the graphs of the pruned cells of architectures (n, len(choices)) as arrays."""
         cells = Cells.of(self.validate(archs))
-        graphs = []
-        for index in range(len(cells.inner)):
-            edges = np.argwhere(cells.matrix(index)).tolist()
-            graphs.append(ArchGraph(_labels(cells, index), tuple((i, j) for i, j in edges)))
-        return graphs
+        codes = np.empty((len(cells.inner), VERTICES), dtype=np.int64)
+        codes[:, 0], codes[:, -1] = len(OPERATIONS), len(OPERATIONS) + 1
+        present = np.arange(VERTICES - 2) < cells.inner[:, None]
+        codes[:, 1:-1] = np.where(present, cells.options, ABSENT)
+        return GraphBatch(OPERATIONS, codes, cells.matrices.astype(np.int8))
 
     def key(self, arch: ArchLike) -> str:
         """Return 32 hexadecimal digits: the module hash of the benchmark, for the pruned cell.

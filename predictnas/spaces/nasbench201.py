@@ -5,7 +5,10 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from encoders import INPUT, OUTPUT, ArchGraph
+import numpy as np
+from numpy.typing import ArrayLike
+
+from encoders import INPUT, OUTPUT, ArchGraph, GraphBatch
 from predictnas.errors import InputError
 from predictnas.spaces.base import Arch, ArchLike
 from predictnas.spaces.networks import NetworkFileSpace
@@ -63,6 +66,7 @@ class NasBench201(NetworkFileSpace):
         {f"{source}->{target}": OPERATIONS for source, target in EDGES}
     )
     operations = OPERATIONS
+    num_distinct = 6_466
     default_scale: Mapping[str, int] = MappingProxyType({"channels": 16, "cells": 5})
 
     def graph(self, arch: ArchLike) -> ArchGraph:
@@ -71,6 +75,21 @@ class NasBench201(NetworkFileSpace):
         Zeros and identities are kept, so node `k` is always the k-th choice.
         """
         return _graph(self._one(arch))
+
+    def graphs(self, archs: ArrayLike) -> list[ArchGraph]:
+        """Return the graphs of cells (n, 6)."""
+        return self.graph_batch(archs).graphs()
+
+    def graph_batch(self, archs: ArrayLike) -> GraphBatch:
+        """Return the graphs of cells (n, 6) as arrays."""
+        rows = self.validate(archs)
+        codes = np.pad(rows, ((0, 0), (1, 1)))
+        codes[:, 0], codes[:, -1] = len(OPERATIONS), len(OPERATIONS) + 1
+        adjacency = np.zeros((len(EDGES) + 2, len(EDGES) + 2), dtype=np.int8)
+        adjacency[tuple(zip(*WIRING, strict=True))] = 1
+        return GraphBatch(
+            OPERATIONS, codes, np.broadcast_to(adjacency, (len(rows), *adjacency.shape))
+        )
 
     def key(self, arch: ArchLike) -> str:
         """Return 32 hexadecimal digits: equal for cells that the benchmark counts as the same.

@@ -53,6 +53,7 @@ class NatsSize(NetworkFileSpace):
     operations = tuple(
         f"layer_{number}_{width}" for number in range(1, LAYERS + 1) for width in WIDTHS
     )
+    num_distinct = 32_768
     default_scale: Mapping[str, int] = MappingProxyType({"cells": 1, "divisor": 4})
     network = "NatsSizeNetwork"
 

@@ -71,6 +71,7 @@ class TransNas101Macro(NetworkFileSpace):
         }
     )
     operations = tuple(f"module_{kind}" for kind in KINDS)
+    num_distinct = 3_256
     default_scale: Mapping[str, int] = MappingProxyType({"channels": 16, "cells": 2})
     network = "TransNas101MacroNetwork"
 

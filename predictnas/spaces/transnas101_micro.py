@@ -69,6 +69,7 @@ class TransNas101Micro(NetworkFileSpace):
         {f"{source}->{target}": OPERATIONS for source, target in EDGES}
     )
     operations = (*OPERATIONS, REDUCE)
+    num_distinct = 1_376
     default_scale: Mapping[str, int] = MappingProxyType({"channels": 16, "cells": 2})
     network = "TransNas101MicroNetwork"
 
