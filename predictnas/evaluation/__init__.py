@@ -1,13 +1,14 @@
 """How good scores, predictors and searches are, with intervals."""
 
 from predictnas.evaluation.bootstrap import Bootstrapped, Resamples, bootstrap_interval
-from predictnas.evaluation.calibration import Calibration, calibration
+from predictnas.evaluation.calibration import Calibration, calibration, constant_nll
 from predictnas.evaluation.correlation import Correlation, correlate
 from predictnas.evaluation.cross_validation import (
     CrossValidation,
     ProbabilisticRegressor,
     cross_validate,
 )
+from predictnas.evaluation.noise_ceiling import NoiseCeiling, noise_ceiling
 from predictnas.evaluation.rank_correlation import (
     kendall_interval,
     kendall_tau,
@@ -33,18 +34,21 @@ __all__ = [
     "Correlation",
     "CrossValidation",
     "MeanInterval",
+    "NoiseCeiling",
     "ProbabilisticRegressor",
     "RankingQuality",
     "Resamples",
     "best_so_far",
     "bootstrap_interval",
     "calibration",
+    "constant_nll",
     "correlate",
     "cross_validate",
     "kendall_interval",
     "kendall_tau",
     "mean_interval",
     "ndcg",
+    "noise_ceiling",
     "paired_difference",
     "precision_at",
     "ranking_quality",

@@ -4,7 +4,7 @@ import gzip
 import json
 import secrets
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +13,73 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from predictnas.errors import InputError
+from predictnas.tables.checksums import table_checksums, verify_checksums
+from predictnas.tables.curves import CURVE_PREFIX
+from predictnas.tables.units import check_units
 
-__all__ = ["read_metadata", "read_table", "table_suffix", "write_table"]
+__all__ = ["read_metadata", "read_schema", "read_table", "table_suffix", "write_table"]
 
 METADATA_KEY = b"predictnas"
+CHECKSUM_KEY = b"predictnas_checksums"
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
 
 
-def read_table(path: str | Path) -> pd.DataFrame:
+def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a table with a column ``arch``.
+
+    In Parquet files the columns that :func:`write_table` wrote are compared with their checksums.
 
     Parameters
     ----------
     path
         A file ending in ``.parquet``, ``.csv`` or ``.csv.gz``. CSV has a header line and commas.
         Its column ``arch`` is always text: an architecture spelt ``007`` stays what it is.
+    columns
+        Names of the columns to read, in this order; None: all of them.
 
     Raises
     ------
     InputError
         When the file is missing, a directory, of another kind, truncated or otherwise damaged, has
-        no rows, or no column ``arch``.
+        no rows, no column ``arch`` or not a column that is asked for, or when accuracies are in
+        mixed units or belie the unit that is noted.
+    """
+    path = Path(path)
+    names = read_schema(path)
+    if "arch" not in names:
+        raise InputError(
+            f"{path} has no column 'arch' with the architectures; its columns are: "
+            f"{', '.join(names) or 'none'}"
+        )
+    missing = [name for name in columns or () if name not in names]
+    if missing:
+        raise InputError(
+            f"{path} has no column {missing[0]!r}; its columns are: {', '.join(names)}"
+        )
+    read = _read_parquet if table_suffix(path) == ".parquet" else _read_csv
+    frame = read(path, columns)
+    if frame.empty:
+        raise InputError(f"{path} has no rows; expected at least one architecture")
+    check_units(frame, read_metadata(path).get("units"), source=str(path))
+    return frame
+
+
+def read_schema(path: str | Path) -> tuple[str, ...]:
+    """Return the names of the columns of a table, without reading its values.
+
+    Raises
+    ------
+    InputError
+        When the file is missing, a directory, of another kind or damaged.
     """
     path = Path(path)
     suffix = table_suffix(path)
     _check_readable(path)
-    frame = _read_parquet(path) if suffix == ".parquet" else _read_csv(path)
-    if "arch" not in frame.columns:
-        raise InputError(
-            f"{path} has no column 'arch' with the architectures; its columns are: "
-            f"{', '.join(map(str, frame.columns)) or 'none'}"
-        )
-    if frame.empty:
-        raise InputError(f"{path} has no rows; expected at least one architecture")
-    return frame
+    if suffix == ".parquet":
+        names = guarded(path, "Parquet", lambda: pq.read_schema(path)).names
+    else:
+        names = guarded(path, "CSV", lambda: _csv(path, nrows=0)).columns
+    return tuple(map(str, names))
 
 
 def write_table(frame: pd.DataFrame, path: str | Path, *, metadata: Mapping[str, Any]) -> None:
@@ -84,6 +117,7 @@ def write_table(frame: pd.DataFrame, path: str | Path, *, metadata: Mapping[str,
         if suffix == ".parquet":
             _write_parquet(frame, partial, metadata)
         else:
+            _check_flat(frame, path)
             frame.to_csv(partial, index=False, compression="gzip" if suffix != ".csv" else None)
         partial.replace(path)
     except OSError as error:
@@ -109,19 +143,11 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     _check_readable(path)
     if suffix != ".parquet":
         return {}
-    stored = _guarded(path, "Parquet", lambda: pq.read_schema(path)).metadata or {}
-    if METADATA_KEY not in stored:
-        return {}
-    try:
-        metadata = json.loads(stored[METADATA_KEY])
-    except ValueError as error:
-        raise InputError(f"the metadata of {path} is not JSON: {_one_line(error)}") from error
-    if not isinstance(metadata, dict):
-        raise InputError(f"the metadata of {path} should be a JSON object, found {metadata!r}")
-    return metadata
+    stored = guarded(path, "Parquet", lambda: pq.read_schema(path)).metadata or {}
+    return _parsed(path, stored[METADATA_KEY]) if METADATA_KEY in stored else {}
 
 
-def table_suffix(path: Path) -> str:
+def table_suffix(path: str | Path) -> str:
     """Return which of the known suffixes a table file has.
 
     Raises
@@ -130,9 +156,19 @@ def table_suffix(path: Path) -> str:
         When it has none of them.
     """
     for suffix in SUFFIXES:
-        if path.name.lower().endswith(suffix):
+        if Path(path).name.lower().endswith(suffix):
             return suffix
     raise InputError(f"a table file must end in {', '.join(SUFFIXES)}, found {str(path)!r}")
+
+
+def _parsed(path: Path, stored: bytes) -> dict[str, Any]:
+    try:
+        metadata = json.loads(stored)
+    except ValueError as error:
+        raise InputError(f"the metadata of {path} is not JSON: {_one_line(error)}") from error
+    if not isinstance(metadata, dict):
+        raise InputError(f"the metadata of {path} should be a JSON object, found {metadata!r}")
+    return metadata
 
 
 def _check_readable(path: Path) -> None:
@@ -146,7 +182,7 @@ def _check_readable(path: Path) -> None:
         raise InputError(f"{path} is empty; expected a table with a column 'arch'")
 
 
-def _guarded(path: Path, kind: str, read: Callable[[], Any]) -> Any:
+def guarded(path: str | Path, kind: str, read: Callable[[], Any]) -> Any:
     """Read, and turn what damaged files raise into one line."""
     try:
         return read()
@@ -171,28 +207,45 @@ def _guarded(path: Path, kind: str, read: Callable[[], Any]) -> Any:
         raise InputError(f"cannot read {path}: {reason}") from error
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    frame: pd.DataFrame = _guarded(path, "Parquet", lambda: pq.read_table(path).to_pandas())
+def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    wanted = None if columns is None else list(columns)
+    table: pa.Table = guarded(path, "Parquet", lambda: pq.read_table(path, columns=wanted))
+    checksums = (table.schema.metadata or {}).get(CHECKSUM_KEY)
+    if checksums is not None:
+        verify_checksums(table, _parsed(path, checksums), str(path))
+    frame: pd.DataFrame = guarded(path, "Parquet", table.to_pandas)
     return frame
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+    frame: pd.DataFrame = guarded(path, "CSV", lambda: _csv(path))
+    return frame if columns is None else frame[list(columns)]
+
+
+def _csv(path: Path, nrows: int | None = None) -> pd.DataFrame:
     # "utf-8-sig" also reads the files that spreadsheets begin with a byte order mark.
-    frame: pd.DataFrame = _guarded(
-        path,
-        "CSV",
-        lambda: pd.read_csv(path, dtype={"arch": str}, encoding="utf-8-sig"),
-    )
-    return frame
+    return pd.read_csv(path, dtype={"arch": str}, encoding="utf-8-sig", nrows=nrows)
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) -> None:
     noted = json.dumps(dict(metadata), sort_keys=True, allow_nan=False).encode()
     table = pa.Table.from_pandas(frame, preserve_index=False)
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), METADATA_KEY: noted})
+    checksums = json.dumps(table_checksums(table)).encode()
+    table = table.replace_schema_metadata(
+        {**(table.schema.metadata or {}), METADATA_KEY: noted, CHECKSUM_KEY: checksums}
+    )
     # Through a file of Python's, whose errors say what is wrong in the same words everywhere.
     with path.open("wb") as stream:
         pq.write_table(table, stream, compression="zstd")
+
+
+def _check_flat(frame: pd.DataFrame, path: Path) -> None:
+    for name in frame:
+        if str(name).startswith(CURVE_PREFIX):
+            raise InputError(
+                f"cannot write {path}: CSV has no place for the lists in {name!r}; write "
+                "Parquet, or leave the curves out"
+            )
 
 
 def _remove(partial: Path) -> None:

@@ -1,8 +1,9 @@
 """Label tables: architectures of one space with what was measured of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,10 +12,14 @@ from numpy.typing import NDArray
 from encoders import ArchGraph
 from predictnas.errors import InputError
 from predictnas.spaces import Archs, Space
+from predictnas.tables.curves import group_means, read_curves
+from predictnas.tables.replicates import Replicates
+from predictnas.tables.units import check_units
 
 __all__ = ["LabelTable", "label_table"]
 
 PROXY_PREFIX = "proxy_"
+SEED = "seed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +33,23 @@ class LabelTable:
     archs
         Option indices, shape ``(n, len(space.choices))``; no two rows are equal.
     frame
-        The numeric columns of the table, the target among them, as float64, ``n`` rows.
+        The numeric columns of the table, the target among them, as float64, ``n`` rows; means
+        where an architecture has several labels.
     target
         Name of the column with the labels.
+    replicates
+        The single labels, where the table says which seed each was trained with.
+    curves
+        For every column ``curve_NAME`` an array ``(n, epochs)``, means like those of `frame`; NaN
+        behind the end of a curve that is shorter than others.
     """
 
     space: Space
     archs: Archs
     frame: pd.DataFrame
     target: str
+    replicates: Replicates | None = None
+    curves: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.archs)
@@ -45,6 +58,20 @@ class LabelTable:
     def targets(self) -> NDArray[np.float64]:
         """The labels, shape ``(n,)``, all finite."""
         return np.asarray(self.frame[self.target].to_numpy(dtype=np.float64))
+
+    @property
+    def num_labels(self) -> NDArray[np.int64]:
+        """How many labels stand behind each of `targets`, shape ``(n,)``."""
+        if self.replicates is None:
+            return np.ones(len(self), dtype=np.int64)
+        return self.replicates.counts
+
+    @property
+    def standard_errors(self) -> NDArray[np.float64]:
+        """Standard error of each of `targets` by its labels, shape ``(n,)``; NaN where one is."""
+        if self.replicates is None:
+            return np.full(len(self), np.nan)
+        return self.replicates.standard_errors
 
     @property
     def proxy_columns(self) -> list[str]:
@@ -109,14 +136,18 @@ class LabelTable:
 def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
     """Check a table and read its architectures.
 
-    Rows that repeat an architecture with the same label are dropped but for the first. Messages
-    count rows from 1, without a header line.
+    Where there is a column ``seed``, a row is one training: the result has one row for every key,
+    spelt as where it first occurs, with the means over its seeds and its isomorphic twins.
+    Otherwise it has one row for every architecture, twins among them. Rows that repeat an
+    architecture and a seed with the same label are dropped but for the first. Messages count rows
+    from 1, without a header line.
 
     Parameters
     ----------
     frame
-        A column ``arch`` in the space's native text and numeric columns; other columns are left
-        out of the result.
+        A column ``arch`` in the space's native text, numeric columns, and perhaps a column
+        ``seed`` of whole numbers and columns ``curve_NAME`` with a list of numbers in each row;
+        other columns are left out of the result.
     space
         The space that the architectures belong to.
     target
@@ -126,8 +157,8 @@ def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
     ------
     InputError
         When there is no column ``arch`` or no rows, the target is not a numeric column, a label is
-        missing or infinite, an architecture is not of this space, or one architecture has two
-        labels.
+        missing or infinite, an architecture is not of this space, one architecture has two labels
+        of one seed, or an accuracy mixes fractions and percent.
     """
     if "arch" not in frame.columns:
         raise InputError(
@@ -136,7 +167,8 @@ def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
         )
     if frame.empty:
         raise InputError("a label table needs at least one row, found none")
-    numbers = _numeric(frame)
+    seeds = _seeds(frame)
+    numbers = _numeric(frame.drop(columns=SEED, errors="ignore"))
     if target not in numbers.columns:
         raise _no_column(target, list(numbers.columns))
     targets = numbers[target].to_numpy(dtype=np.float64)
@@ -146,9 +178,50 @@ def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
             f"labels must be finite numbers, found {unusable.size} NaN or infinite among "
             f"{len(targets)} in {target!r}, the first in row {unusable[0] + 1}; remove those rows"
         )
+    check_units(numbers)
     archs = _parse(frame["arch"], space)
-    first = _first_rows(frame["arch"], archs, targets, target)
-    return LabelTable(space, archs[first], numbers.iloc[first].reset_index(drop=True), target)
+    first = _first_rows(frame["arch"], archs, seeds, targets, target)
+    archs, numbers = archs[first], numbers.iloc[first].reset_index(drop=True)
+    curves = read_curves(frame.iloc[first])
+    if seeds is None:
+        return LabelTable(space, archs, numbers, target, curves=curves)
+    rows, heads = _by_key(archs, space)
+    return LabelTable(
+        space,
+        archs[heads],
+        numbers.groupby(rows).mean(),
+        target,
+        Replicates(rows, seeds[first], targets[first]),
+        {name: group_means(curve, rows) for name, curve in curves.items()},
+    )
+
+
+def _seeds(frame: pd.DataFrame) -> NDArray[np.int64] | None:
+    """Return the seed of every row, or None where the table does not have them."""
+    if SEED not in frame.columns:
+        return None
+    column = frame[SEED]
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        wrong = np.flatnonzero(~(np.isfinite(values) & (values == np.floor(values))))
+        if not wrong.size:
+            return np.asarray(values.astype(np.int64))
+        found: Any = f"{values[wrong[0]]:g} in row {wrong[0] + 1}"
+    else:
+        found = f"{column.iloc[0]!r} in row 1"
+    raise InputError(
+        f"the column 'seed' must hold a whole number for every training, found {found}; give it, "
+        "or drop the column"
+    )
+
+
+def _by_key(archs: Archs, space: Space) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the number of each row's key, in order of occurrence, and where each key is first."""
+    distinct, inverse = np.unique(archs, axis=0, return_inverse=True)
+    keys = np.array(space.keys(distinct))[inverse.reshape(-1)]
+    numbers, _ = pd.factorize(keys)
+    _, heads = np.unique(numbers, return_index=True)
+    return numbers.astype(np.int64), heads.astype(np.int64)
 
 
 def _numeric(frame: pd.DataFrame) -> pd.DataFrame:
@@ -209,17 +282,24 @@ def _unreadable(texts: list[str], space: Space) -> InputError:
 
 
 def _first_rows(
-    texts: pd.Series, archs: Archs, targets: NDArray[np.float64], target: str
+    texts: pd.Series,
+    archs: Archs,
+    seeds: NDArray[np.int64] | None,
+    targets: NDArray[np.float64],
+    target: str,
 ) -> NDArray[np.int64]:
-    """Return the row where each distinct architecture stands first, in the order of the table."""
-    _, first, inverse = np.unique(archs, axis=0, return_index=True, return_inverse=True)
+    """Return where each distinct architecture and seed stands first, in the order of the table."""
+    trainings = archs if seeds is None else np.column_stack([archs, seeds])
+    _, first, inverse = np.unique(trainings, axis=0, return_index=True, return_inverse=True)
     origin = first[inverse.reshape(-1)]
     disagreeing = np.flatnonzero(targets != targets[origin])
     if disagreeing.size:
         row, other = int(disagreeing[0]), int(origin[disagreeing[0]])
+        of_seed = "" if seeds is None else f" of seed {seeds[row]}"
         raise InputError(
-            f"rows {other + 1} and {row + 1} give {texts.iloc[row]!r} different labels in "
+            f"rows {other + 1} and {row + 1} give {texts.iloc[row]!r} different labels{of_seed} in "
             f"{target!r}, {targets[other]:g} and {targets[row]:g}; {disagreeing.size} rows repeat "
-            "an architecture with another label: keep one of each or their mean"
+            "an architecture with another label: keep one of each or their mean, or say in a "
+            "column 'seed' which training each is"
         )
     return np.sort(first).astype(np.int64)

@@ -176,6 +176,117 @@ def test_architectures_that_parse_but_are_not_valid_are_refused(frame):
         label_table(frame, WithoutZeros(), "valid_accuracy")
 
 
+@pytest.fixture
+def trainings(space):
+    """Twelve cells with seeds 0 to 2 in shuffled order, and a twin of the first with seed 7."""
+    archs, frame = table_of(space)
+    archs[0] = ONE
+    frame.loc[0, "arch"] = space.format(ONE)
+    rng = np.random.default_rng(1)
+    long = pd.concat([frame.assign(seed=seed) for seed in range(3)])
+    long["valid_accuracy"] += rng.normal(size=36)
+    long = long.iloc[rng.permutation(36)]
+    twin = {**long.iloc[0], "arch": space.format(TWIN), "seed": 7, "valid_accuracy": 50.0}
+    long = pd.concat([long, pd.DataFrame([twin])], ignore_index=True)
+    epochs = [3 if seed != 2 else 2 for seed in long["seed"]]
+    long["curve_loss"] = [np.arange(n) + row for row, n in enumerate(epochs)]
+    return long
+
+
+ONE, TWIN = (1, 3, 0, 0, 0, 1), (1, 0, 3, 0, 0, 1)
+
+
+def test_seeds_and_twins_are_averaged(trainings, space):
+    table = label_table(trainings, space, "valid_accuracy")
+    keys = np.array(space.keys(space.parse_all(trainings["arch"])))
+    assert table.keys == list(dict.fromkeys(keys))
+    assert len(table) == 12
+    for row, (arch, key) in enumerate(zip(table.archs, table.keys, strict=True)):
+        mine = trainings[keys == key]
+        assert space.format(arch) == mine["arch"].iloc[0]
+        labels = mine["valid_accuracy"]
+        assert table.targets[row] == pytest.approx(labels.mean())
+        assert table.num_labels[row] == len(labels) == (4 if key == space.key(ONE) else 3)
+        assert table.standard_errors[row] == pytest.approx(labels.std() / np.sqrt(len(labels)))
+        proxies = mine["proxy_snip"].dropna()
+        expected = proxies.mean() if len(proxies) else np.nan
+        assert table.frame["proxy_snip"][row] == pytest.approx(expected, nan_ok=True)
+    assert "seed" not in table.frame
+    assert len(table.features()) == 12
+
+
+def test_replicates_have_a_column_for_every_seed(trainings, space):
+    table = label_table(trainings, space, "valid_accuracy")
+    matrix = table.replicates.matrix()
+    assert matrix.shape == (12, 4)
+    by_seed = trainings.set_index(["arch", "seed"])["valid_accuracy"]
+    for row, arch in enumerate(table.archs):
+        text = space.format(ONE if tuple(arch) == TWIN else arch)
+        np.testing.assert_array_equal(matrix[row, :3], by_seed[text].loc[[0, 1, 2]])
+    twin = [key == space.key(ONE) for key in table.keys]
+    np.testing.assert_array_equal(matrix[twin, 3], [50.0])
+    assert np.isnan(matrix[~np.array(twin), 3]).all()
+
+
+def test_curves_are_averaged_epoch_by_epoch(trainings, space):
+    table = label_table(trainings, space, "valid_accuracy")
+    keys = np.array(space.keys(space.parse_all(trainings["arch"])))
+    curve = table.curves["curve_loss"]
+    assert curve.shape == (12, 3)
+    for row, key in enumerate(table.keys):
+        mean = np.flatnonzero(keys == key).mean()
+        np.testing.assert_allclose(curve[row], [mean, mean + 1, np.nan])
+    seeds = trainings["seed"] == 0
+    one = label_table(trainings[seeds].drop(columns="seed"), space, "valid_accuracy")
+    np.testing.assert_array_equal(
+        one.curves["curve_loss"], np.flatnonzero(seeds)[:, None] + np.arange(3)
+    )
+
+
+def test_without_seeds_every_architecture_has_one_label(frame, space):
+    table = label_table(frame, space, "valid_accuracy")
+    assert table.replicates is None
+    assert table.num_labels.tolist() == [1] * 12
+    assert np.isnan(table.standard_errors).all()
+    assert table.curves == {}
+
+
+def test_one_seed_is_trained_once(trainings, space):
+    repeated = pd.concat([trainings, trainings.iloc[[5, 9]]], ignore_index=True)
+    table = label_table(repeated, space, "valid_accuracy")
+    expected = label_table(trainings, space, "valid_accuracy")
+    pd.testing.assert_frame_equal(table.frame, expected.frame)
+    assert table.num_labels.tolist() == expected.num_labels.tolist()
+    repeated.loc[37, "valid_accuracy"] = 12.5
+    seed = repeated["seed"][5]
+    message = f"rows 6 and 38 give '.*' different labels of seed {seed} in .*12.5; 1 rows repeat"
+    with pytest.raises(InputError, match=message) as error:
+        label_table(repeated, space, "valid_accuracy")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"), [(1.5, "1.5 in row 4"), (None, "nan in row 4"), ("x", "0 in row 1")]
+)
+def test_seeds_are_whole_numbers(frame, space, wrong, found):
+    frame["seed"] = pd.Series([0] * 3 + [wrong] + [0] * 8)
+    with pytest.raises(InputError, match=f"'seed' must hold a whole number .* found {found}"):
+        label_table(frame, space, "valid_accuracy")
+
+
+@pytest.mark.parametrize("wrong", [1.0, ["a"], "text"])
+def test_curves_are_lists_of_numbers(frame, space, wrong):
+    frame["curve_loss"] = pd.Series([wrong] * 12, dtype=object)
+    with pytest.raises(InputError, match="'curve_loss' must hold a list of numbers in every row"):
+        label_table(frame, space, "valid_accuracy")
+
+
+def test_labels_in_mixed_units_are_refused(frame, space):
+    frame.loc[3, "valid_accuracy"] = 0.93
+    with pytest.raises(InputError, match="'valid_accuracy' mixes fractions and percent"):
+        label_table(frame, space, "valid_accuracy")
+
+
 @pytest.mark.skipif(not TABLE.exists(), reason="the development tables are not here")
 def test_nasbench201_table(space):
     table = label_table(read_table(TABLE), space, "valid_accuracy")

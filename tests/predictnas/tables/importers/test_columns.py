@@ -1,0 +1,114 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from predictnas.errors import InputError
+from predictnas.spaces import get_space
+from predictnas.tables import label_table
+from predictnas.tables.importers import IMPORTERS, ImportOptions
+
+SPACE = get_space("nats-size")
+
+
+@pytest.fixture
+def frame():
+    archs = SPACE.sample(6, np.random.default_rng(0), distinct=True)
+    return pd.DataFrame(
+        {
+            "widths": np.repeat(SPACE.format_all(archs), 2),
+            "run": np.tile([0, 1], 6),
+            "acc": np.linspace(0.5, 0.75, 12),
+            "hours": 2.0,
+            "note": "fine",
+        }
+    )
+
+
+def read(path, **options):
+    (table,) = IMPORTERS["csv"](str(path), ImportOptions(space="nats-size", **options))
+    return table
+
+
+NAMED = {"valid_accuracy": "acc", "seed": "run"}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_named_columns_come_out_in_percent(tmp_path, frame, suffix):
+    path = tmp_path / f"labels.{suffix}"
+    frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+    table = read(path, arch_column="widths", columns=NAMED, units="fraction", dataset="mine")
+    assert list(table.frame) == ["arch", "valid_accuracy", "seed"]
+    np.testing.assert_allclose(table.frame["valid_accuracy"], 100 * frame["acc"])
+    labels = label_table(table.frame, SPACE, "valid_accuracy")
+    assert labels.num_labels.tolist() == [2] * 6
+    assert table.metadata["units"] == {"valid_accuracy": "percent"}
+    assert table.metadata["task"] == "mine"
+    assert table.metadata["seeds"] == [0, 1]
+    assert table.metadata["from_columns"] == {"arch": "widths", **NAMED}
+    whole = read(path, arch_column="widths")
+    assert list(whole.frame) == ["arch", "run", "acc", "hours", "note"]
+
+
+def test_one_column_may_be_taken_twice(tmp_path, frame):
+    frame.to_csv(tmp_path / "labels.csv", index=False)
+    columns = {"valid_accuracy": "acc", "share": "acc"}
+    table = read(tmp_path / "labels.csv", arch_column="widths", columns=columns, units="fraction")
+    np.testing.assert_allclose(table.frame["valid_accuracy"], 100 * table.frame["share"])
+
+
+def test_curves_come_out_in_percent(tmp_path, frame):
+    frame["curve"] = [np.array([0.1, 0.5])] * 11 + [None]
+    frame.to_parquet(tmp_path / "labels.parquet")
+    columns = {**NAMED, "curve_valid_accuracy": "curve"}
+    options = {"arch_column": "widths", "columns": columns, "units": "fraction"}
+    table = read(tmp_path / "labels.parquet", **options)
+    assert table.frame["curve_valid_accuracy"][0].tolist() == [10.0, 50.0]
+    assert table.frame["curve_valid_accuracy"][11] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "has no column 'arch'; its columns are: widths, run, acc, hours, note"),
+        ({"arch_column": "note"}, "architecture 1: expected"),
+        ({"columns": {"valid_accuracy": "accuracy"}}, "has no column 'accuracy'; its columns are"),
+        ({"columns": {"valid_accuracy": "note"}}, "the column 'note' holds no numbers"),
+        ({"columns": NAMED}, "'valid_accuracy' should be in percent, but no value is above 1"),
+        (
+            {"columns": {"valid_accuracy": "hours"}, "units": "fraction"},
+            "'hours' should hold fractions, found 2",
+        ),
+        ({"columns": NAMED, "units": "points"}, "unknown unit 'points'; choose from: percent, fr"),
+        ({"columns": {"seed": "acc"}}, "the column for seeds must hold whole numbers"),
+    ],
+)
+def test_what_does_not_fit_is_refused(tmp_path, frame, options, message):
+    frame.to_csv(tmp_path / "labels.csv", index=False)
+    if options and "arch_column" not in options:
+        options = {**options, "arch_column": "widths"}
+    with pytest.raises(InputError, match=message) as error:
+        read(tmp_path / "labels.csv", **options)
+    assert "\n" not in str(error.value)
+
+
+def test_mixed_units_are_refused(tmp_path, frame):
+    frame["acc"] *= 100
+    frame.loc[4, "acc"] = 0.63
+    frame.to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(InputError, match="'valid_accuracy' mixes fractions and percent: 1 of 12"):
+        read(tmp_path / "labels.csv", arch_column="widths", columns=NAMED)
+
+
+def test_a_space_must_be_named_and_the_file_be_there(tmp_path, frame):
+    with pytest.raises(InputError, match="labels.csv: name the space of its architectures with"):
+        IMPORTERS["csv"](str(tmp_path / "labels.csv"), ImportOptions())
+    with pytest.raises(InputError, match="cannot read .*labels.csv: No such file"):
+        read(tmp_path / "labels.csv")
+    frame.iloc[:0].to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(InputError, match="has no rows"):
+        read(tmp_path / "labels.csv", arch_column="widths")
+    frame.to_parquet(tmp_path / "labels.parquet")
+    content = (tmp_path / "labels.parquet").read_bytes()
+    (tmp_path / "labels.parquet").write_bytes(content[: len(content) // 2])
+    with pytest.raises(InputError, match="is not a complete Parquet file"):
+        read(tmp_path / "labels.parquet", arch_column="widths")
