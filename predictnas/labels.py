@@ -5,14 +5,16 @@ Every strategy, from labelling at random to Bayesian optimisation, adds trials t
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from predictnas.errors import CandidateError, InputError
+from predictnas.errors import InputError
+from predictnas.label_queue import LabelQueue, trial_choices
 from predictnas.spaces import Arch, Space
 from predictnas.storages import (
     StudyAddress,
@@ -20,17 +22,18 @@ from predictnas.storages import (
     hold_lock,
     open_storage,
     storage_errors,
+    storage_for_writing,
 )
-from predictnas.training import Recipe, Task, TrainingObjective, study_fingerprint
+from predictnas.training import Recipe, Task, study_fingerprint
 
 __all__ = [
     "completed_trials",
     "enqueue_architectures",
+    "is_finished",
     "labels_frame",
     "load_study",
     "num_finished",
     "open_study",
-    "run_trials",
 ]
 
 
@@ -68,6 +71,7 @@ def open_study(
     """
     meaning = {
         "space": space.name,
+        "space_identity": space.identity,
         "task": task.name,
         "task_source": task.source,
         "task_fingerprint": task.fingerprint,
@@ -80,9 +84,13 @@ def open_study(
     def redo(study: optuna.Study, trial: FrozenTrial) -> None:
         _requeue(study, trial, space)
 
-    with hold_lock(address), storage_errors(address):
+    with (
+        hold_lock(address),
+        storage_errors(address),
+        storage_for_writing(address, on_stale=redo) as storage,
+    ):
         study = optuna.create_study(
-            storage=open_storage(address, on_stale=redo),
+            storage=storage,
             study_name=name,
             direction="maximize",
             load_if_exists=True,
@@ -109,7 +117,7 @@ def load_study(address: StudyAddress) -> optuna.Study:
     check_holds_studies(address)
     with storage_errors(address):
         storage = open_storage(address)
-        names = [summary.study_name for summary in optuna.get_all_study_summaries(storage)]
+        names = optuna.get_all_study_names(storage)
         name = address.name or (names[0] if len(names) == 1 else None)
         if name is None or name not in names:
             found = ", ".join(names) or "none"
@@ -147,11 +155,14 @@ def requeue_interrupted(study: optuna.Study, space: Space, *, sole_writer: bool)
 
 def num_finished(study: optuna.Study) -> int:
     """Return how many trials count against a total: trained, pruned, or failed with a reason."""
-    finished = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
-    return sum(
-        trial.state != TrialState.FAIL or "failure" in trial.user_attrs
-        for trial in study.get_trials(deepcopy=False, states=finished)
-    )
+    return sum(is_finished(trial) for trial in study.get_trials(deepcopy=False))
+
+
+def is_finished(trial: FrozenTrial) -> bool:
+    """Return whether a trial counts against a total, see :func:`num_finished`."""
+    if trial.state == TrialState.FAIL:
+        return "failure" in trial.user_attrs
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def completed_trials(study: optuna.Study) -> list[FrozenTrial]:
@@ -160,9 +171,14 @@ def completed_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def enqueue_architectures(
-    study: optuna.Study, space: Space, archs: Sequence[Arch], *, origin: str
+    study: optuna.Study,
+    space: Space,
+    archs: Sequence[Arch],
+    *,
+    origin: str,
+    seeds: Sequence[int] | None = None,
 ) -> int:
-    """Queue architectures that the study does not hold yet; return how many were new.
+    """Queue architectures at once; return how many labels the study did not hold yet.
 
     Parameters
     ----------
@@ -172,90 +188,57 @@ def enqueue_architectures(
         Architectures; those isomorphic to one that is labelled, failed or queued are skipped.
     origin
         What chose them, for the report: ``"random"``, ``"given"``.
+    seeds
+        As for :class:`~predictnas.label_queue.LabelQueue`.
     """
-    known = {_key(trial, space) for trial in study.get_trials(deepcopy=False)}
-    count = 0
-    for arch in archs:
-        key = space.key(arch)
-        if key not in known:
-            known.add(key)
-            study.enqueue_trial(space.params(arch), user_attrs={"origin": origin})
-            count += 1
-    return count
-
-
-def run_trials(
-    study: optuna.Study,
-    objective: TrainingObjective,
-    total: int,
-    callbacks: Sequence[Callable[[optuna.Study, FrozenTrial], None]] = (),
-) -> int:
-    """Run trials until the study holds ``total`` finished ones; return how many were run.
-
-    Candidates that cannot be trained are failed trials with their reason and count too.
-
-    Parameters
-    ----------
-    study
-        Opened for writing.
-    objective
-        Labels the trial's architecture.
-    total
-        Finished trials to reach.
-    callbacks
-        Called with the study and each trial that has ended.
-    """
-    count = 0
-    # One at a time, because other workers may add trials to a study on a server.
-    while num_finished(study) < total:
-        study.optimize(objective, n_trials=1, catch=(CandidateError,), callbacks=list(callbacks))
-        count += 1
-    return count
+    queue = LabelQueue(study, space, seeds)
+    queue.add(archs, origin=origin)
+    return queue.fill(len(queue))
 
 
 def labels_frame(study: optuna.Study) -> pd.DataFrame:
-    """Return the labels of a study as a table, one row an architecture.
+    """Return the labels of a study as a table, one row a label: an architecture and a seed.
 
-    Columns are ``arch`` (native string), ``key``, ``number`` (of the trial), ``origin``,
-    ``valid_accuracy`` and ``test_accuracy`` (percent), ``seconds`` (of training) and
-    ``proxy_*`` where proxies were computed. Copied labels are left out.
+    Columns are ``arch`` (native string), ``key``, ``seed`` (of the training), ``number`` (of the
+    trial), ``origin``, ``valid_accuracy`` and ``test_accuracy`` (percent), ``seconds`` (of
+    training) and ``proxy_*`` where proxies were computed, once an architecture, repeated with
+    every seed. Copied labels are left out.
     """
     rows: list[dict[str, Any]] = []
+    scores: dict[str, dict[str, float]] = {}
     for trial in completed_trials(study):
         attrs = trial.user_attrs
         if "copied_from" in attrs:
             continue
+        key = attrs["key"]
         rows.append(
             {
                 "arch": attrs["arch"],
-                "key": attrs["key"],
+                "key": key,
+                "seed": attrs["provenance"]["seed"],
                 "number": trial.number,
                 "origin": attrs.get("origin"),
                 "valid_accuracy": trial.value,
                 "test_accuracy": attrs["test_accuracy"],
                 "seconds": attrs["seconds"],
-                **{f"proxy_{name}": value for name, value in attrs.get("proxies", {}).items()},
             }
         )
-    return pd.DataFrame(rows)
-
-
-def _key(trial: FrozenTrial, space: Space) -> str | None:
-    params = _params(trial, space)
-    return None if params is None else space.key(space.from_params(params))
-
-
-def _params(trial: FrozenTrial, space: Space) -> dict[str, Any] | None:
-    """Return the choices of a trial, also of one that waits, or None where they are incomplete."""
-    params = trial.system_attrs.get("fixed_params") or trial.params
-    return params if set(params) == set(space.choices) else None
+        if "proxies" in attrs:
+            scores[key] = {
+                f"proxy_{name}": math.nan if value is None else value
+                for name, value in attrs["proxies"].items()
+            }
+    return pd.DataFrame([{**row, **scores.get(row["key"], {})} for row in rows])
 
 
 def _requeue(study: optuna.Study, trial: FrozenTrial, space: Space) -> bool:
-    params = _params(trial, space)
+    params = trial_choices(trial, space)
     if params is None:  # it died while choosing: there is nothing to redo
         return False
-    kept = ("origin", "predicted_mean", "predicted_std", "proxies")
+    kept = (
+        *("arch", "key", "seed", "origin", "predicted_mean", "predicted_std"),
+        *("proxies", "proxies_identity"),
+    )
     attrs = {name: trial.user_attrs[name] for name in kept if name in trial.user_attrs}
     study.enqueue_trial(params, user_attrs={**attrs, "retry_of": trial.number})
     return True
@@ -279,7 +262,8 @@ def _check_meaning(study: optuna.Study, meaning: dict[str, Any]) -> None:
     differing = [
         f"{name} {theirs.get(name)!r} where this command has {ours[name]!r}"
         for name in ours
-        if name not in ("recipe", "fingerprint", "task_source") and theirs.get(name) != ours[name]
+        if name not in ("recipe", "fingerprint", "task_source")
+        and theirs.get(name, ours[name]) != ours[name]
     ]
     raise InputError(
         f"study {study.study_name!r} holds other labels: {'; '.join(differing)}; "

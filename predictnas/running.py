@@ -12,18 +12,13 @@ import optuna
 from predictnas.arguments import parse_scale, proxy_names, read_recipe, set_threads
 from predictnas.console import TrialDisplay, check_outputs, progress, say, write_json
 from predictnas.errors import InputError
-from predictnas.labels import (
-    completed_trials,
-    enqueue_architectures,
-    load_study,
-    num_finished,
-    open_study,
-    run_trials,
-)
+from predictnas.label_queue import LabelQueue
+from predictnas.labelling import run_trials
+from predictnas.labels import labels_frame, load_study, num_finished, open_study
 from predictnas.scoring import ProxyScorer
 from predictnas.search import get_searcher
 from predictnas.sources import read_architectures
-from predictnas.spaces import Space, get_space
+from predictnas.spaces import SPACES, Space, get_space, load_space
 from predictnas.storages import StudyAddress
 from predictnas.training import (
     Recipe,
@@ -84,7 +79,7 @@ class Run:
         InputError
             If a name is unknown, a file unusable or a text malformed.
         """
-        found_space = get_space(space)
+        found_space = load_space(space)
         resolve_device(device)
         found_task = load_task(task)
         overrides = read_recipe(recipe)
@@ -131,10 +126,32 @@ class Run:
         trials: int | None,
         archs: str | None,
         *,
+        seeds: int = 1,
+        proxies: Sequence[str] | None = None,
+        workers: int | None = 1,
+        threads: int | None = None,
         time_limit: float | None = None,
         json: Path | None = None,
     ) -> None:
         """Train given or random architectures until the study holds ``trials`` labels.
+
+        Parameters
+        ----------
+        trials
+            Finished trainings, those of all seeds counted; None: those of the given architectures.
+        archs
+            File or study with architectures. What they leave of ``trials`` is drawn.
+        seeds
+            Trainings an architecture: with the run's seed and the ones that follow it. All of
+            one architecture come before the next.
+        proxies
+            Proxies to compute of every architecture and keep with its label; None: none.
+        workers, threads
+            As for :func:`~predictnas.labelling.run_trials`.
+        time_limit
+            Seconds that a candidate may train.
+        json
+            Where to write the summary.
 
         Raises
         ------
@@ -146,14 +163,24 @@ class Run:
         check_outputs(json)
         given = None if archs is None else read_architectures(archs, self.space)
         with open_study(self.address, self.space, self.task, self.recipe) as study:
+            queue = LabelQueue(study, self.space, range(self.seed, self.seed + seeds))
             if given is not None:
-                rows = [tuple(int(i) for i in row) for row in given]
-                enqueue_architectures(study, self.space, rows, origin="given")
+                queue.add([tuple(int(i) for i in row) for row in given], origin="given")
             waiting = len(study.get_trials(deepcopy=False, states=(_WAITING,)))
-            total = trials if trials is not None else num_finished(study) + waiting
-            # What the given ones leave of the number is drawn.
-            self._enqueue_random(study, total - num_finished(study) - waiting)
-            self._train(study, total, time_limit, json)
+            planned = num_finished(study) + waiting + len(queue)
+            total = trials if trials is not None else planned
+            if total > planned:
+                queue.add_random(total - planned, self.seed)
+            self._train(
+                study,
+                total,
+                time_limit,
+                json,
+                scorer=self.scorer(proxies) if proxies else None,
+                queue=queue,
+                workers=workers,
+                threads=threads,
+            )
 
     def search(
         self,
@@ -193,20 +220,6 @@ class Run:
         scorer.on_batch = announce
         return scorer
 
-    def _enqueue_random(self, study: optuna.Study, count: int) -> None:
-        """Queue ``count`` more random architectures, the same ones however often it is resumed."""
-        rng = np.random.default_rng(self.seed)
-        for _ in range(_MAX_FRUITLESS):
-            if count <= 0:
-                return
-            rows = self.space.sample(count, rng)
-            archs = [tuple(int(i) for i in row) for row in rows]
-            count -= enqueue_architectures(study, self.space, archs, origin="random")
-        raise InputError(
-            f"space {self.space.name} has too few distinct architectures: {count} more were asked "
-            "for than could be drawn; lower --trials"
-        )
-
     def _train(
         self,
         study: optuna.Study,
@@ -214,6 +227,8 @@ class Run:
         time_limit: float | None,
         json: Path | None,
         origin: str = "random",
+        scorer: ProxyScorer | None = None,
+        **options: Any,
     ) -> None:
         finished = num_finished(study)
         say(
@@ -230,23 +245,31 @@ class Run:
             time_limit=math.inf if time_limit is None else time_limit,
             origin=origin,
             on_epoch=display.on_epoch,
+            scorer=scorer,
         )
         with display:
-            run_trials(study, objective, total, callbacks=[display.on_trial])
+            run_trials(
+                study, objective, total, callbacks=[display.on_trial], on_step=say, **options
+            )
         self._summarise(study, json)
 
     def _summarise(self, study: optuna.Study, json: Path | None) -> None:
-        complete = completed_trials(study)
-        failed = num_finished(study) - len(complete)
+        labels = labels_frame(study)
         address = StudyAddress(self.address.storage, study.study_name)
-        if not complete:
+        if labels.empty:
             raise InputError(f"{address}: no candidate could be trained; see the reasons above")
-        best = max(complete, key=lambda trial: trial.value or -math.inf)
+        failed = num_finished(study) - len(study.get_trials(deepcopy=False, states=(_COMPLETE,)))
+        # Of several seeds the mean counts; the best of many draws would flatter.
+        groups = labels.groupby("key", sort=False)
+        means = groups["valid_accuracy"].mean()
+        best = groups.get_group(means.idxmax())
+        seeds = f", mean of {len(best)} seeds" if len(best) > 1 else ""
         say(
-            f"best of {len(complete)} trained ({failed} failed): trial {best.number}, validation "
-            f"accuracy {best.value:.2f} %, {best.user_attrs['arch']}"
+            f"best of {len(means)} trained ({failed} failed): trial {best['number'].iloc[0]}, "
+            f"validation accuracy {means.max():.2f} %{seeds}, {best['arch'].iloc[0]}"
         )
         say(f"labels are in {address}")
+        columns = ["number", "arch", "seed", "origin", "valid_accuracy", "seconds"]
         write_json(
             json,
             {
@@ -257,30 +280,21 @@ class Run:
                 "fingerprint": study_fingerprint(self.space, self.task, self.recipe),
                 "seed": self.seed,
                 "failed": failed,
-                "best": {"arch": best.user_attrs["arch"], "valid_accuracy": best.value},
-                "trials": [
-                    {
-                        "number": trial.number,
-                        "arch": trial.user_attrs["arch"],
-                        "origin": trial.user_attrs.get("origin"),
-                        "valid_accuracy": trial.value,
-                        "seconds": trial.user_attrs["seconds"],
-                    }
-                    for trial in complete
-                ],
+                "best": {"arch": best["arch"].iloc[0], "valid_accuracy": means.max()},
+                "trials": labels[columns].to_dict(orient="records"),
             },
         )
 
 
-def report(study_url: str, out: Path) -> None:
-    """Write the HTML report of a study."""
+def report(study_url: str, out: Path, space: str | None = None) -> None:
+    """Write the HTML report of a study; ``space`` says where the class of its space is."""
     from predictnas.reports import write_report
 
     address = StudyAddress.parse(study_url)
     study = load_study(address)
     write_report(
         study,
-        get_space(study.user_attrs["space"]),
+        _space_of(study, space),
         out,
         task=_task_if_there(study),
         address=str(StudyAddress(address.storage, study.study_name)),
@@ -296,19 +310,20 @@ def export(
     device: str,
     threads: int | None,
     json: Path | None,
+    space_name: str | None = None,
 ) -> None:
     """Retrain the winner of a study and write it in every form.
 
     Raises
     ------
     InputError
-        If the task's data are not those that the study was trained on.
+        If the task's data or the space are not those that the study was trained on.
     """
     from predictnas.exporting import export_winner
 
     study = load_study(StudyAddress.parse(study_url))
     attrs = study.user_attrs
-    space = get_space(attrs["space"])
+    space = _space_of(study, space_name)
     source = task_source or attrs["task_source"]
     task = load_task(source)
     if task.fingerprint != attrs["task_fingerprint"]:
@@ -349,6 +364,23 @@ def export(
     )
 
 
+def _space_of(study: optuna.Study, named: str | None) -> Space:
+    """Return the space of a study: registered, or the user's own, which only they may name."""
+    name = study.user_attrs["space"]
+    if named is None and name not in SPACES:
+        raise InputError(
+            f"study {study.study_name!r} holds labels of {name!r}, no space of PredictNAS; say "
+            "where its class is with --space FILE.py:CLASS"
+        )
+    space = get_space(name) if named is None else load_space(named)
+    if space.name != name:
+        raise InputError(
+            f"study {study.study_name!r} holds labels of {name!r}, not of {space.name!r}; give "
+            "that space with --space, or none for a registered one"
+        )
+    return space
+
+
 def _task_if_there(study: optuna.Study) -> Task | None:
     """Return the study's task, or None where its file has moved or changed since."""
     try:
@@ -359,7 +391,7 @@ def _task_if_there(study: optuna.Study) -> Task | None:
 
 
 _WAITING = optuna.trial.TrialState.WAITING
-_MAX_FRUITLESS = 1000
+_COMPLETE = optuna.trial.TrialState.COMPLETE
 
 
 def _mixed(seed: int, count: int) -> int:

@@ -43,7 +43,7 @@ def best_so_far(facts: StudyFacts) -> Figure:
     """Draw every trial's validation accuracy and the best up to then."""
     from matplotlib.ticker import MaxNLocator
 
-    labels, best = facts.labels, facts.best
+    labels, best = facts.progress, facts.best
     accuracies = np.array([label.valid_accuracy for label in labels])
     floor = scale_floor(accuracies)
     below = int(np.sum(accuracies < floor))

@@ -1,9 +1,11 @@
 """What a report says about a study, read from its trials."""
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -109,8 +111,26 @@ class StudyFacts:
 
     @property
     def ranking(self) -> tuple[Label, ...]:
-        """The measured labels, best validation accuracy first; of equals, the earlier one."""
-        return tuple(sorted(self.trained, key=lambda label: (-label.valid_accuracy, label.number)))
+        """The architectures, best validation accuracy first; of equals, the earlier one.
+
+        One label each: of several seeds the mean, as the first trial's label.
+        """
+        by_key: dict[str, list[Label]] = {}
+        for label in self.trained:
+            by_key.setdefault(label.key, []).append(label)
+        means = (_mean(labels) for labels in by_key.values())
+        return tuple(sorted(means, key=lambda label: (-label.valid_accuracy, label.number)))
+
+    @property
+    def progress(self) -> tuple[Label, ...]:
+        """The labels in the order of their numbers, one an architecture and copies; see ranking."""
+        means = {label.key: label for label in self.ranking}
+        return tuple(
+            dataclasses.replace(label, valid_accuracy=mean.valid_accuracy)
+            for label in self.labels
+            if (mean := means.get(label.key, label)).number == label.number
+            or label.copied_from is not None
+        )
 
     @property
     def best(self) -> Label:
@@ -201,6 +221,19 @@ def _label(trial: FrozenTrial, space: Space) -> Label:
         proxies={name: _number(value) for name, value in attrs.get("proxies", {}).items()},
         provenance=attrs.get("provenance", {}),
         copied_from=attrs.get("copied_from"),
+    )
+
+
+def _mean(labels: list[Label]) -> Label:
+    """Return the mean of the labels of one architecture, with what else the first one has."""
+    if len(labels) == 1:
+        return labels[0]
+    epochs = set.intersection(*(set(label.curve) for label in labels))
+    return dataclasses.replace(
+        labels[0],
+        valid_accuracy=fmean(label.valid_accuracy for label in labels),
+        test_accuracy=fmean(label.test_accuracy for label in labels),
+        curve={e: fmean(label.curve[e] for label in labels) for e in sorted(epochs)},
     )
 
 

@@ -1,23 +1,18 @@
 """Scoring many architectures, in this process or in several."""
 
 import contextlib
-import os
 import pickle
-import signal
-import sys
-import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from typing import TypeAlias
 
 import torch
 
-from predictnas.errors import PredictNASError
 from predictnas.scoring.setting import ArchScores, ScoringSetting
 from predictnas.spaces import Arch
+from predictnas.training.processes import WorkerError, WorkerProcess, usable_cores
 
 __all__ = ["Job", "WorkerError", "score_jobs"]
 
@@ -32,10 +27,6 @@ ARCHITECTURES_A_WORKER = 4
 
 WORKERS_A_GPU = 4
 """Processes that share a GPU: small networks wait for launches more than for the device."""
-
-
-class WorkerError(PredictNASError, RuntimeError):
-    """A worker process has died, killed from outside as a rule."""
 
 
 def score_jobs(
@@ -91,22 +82,16 @@ def score_jobs(
 
 
 def _automatic(setting: ScoringSetting, left: int, threads: int) -> int:
-    kind = setting.images.device.type
-    if kind == "cpu":
-        # What this process may use, where the system says it.
-        cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        usable = cores // threads
-    else:
-        usable = WORKERS_A_GPU if kind == "cuda" else 1
-    return max(min(usable, left // ARCHITECTURES_A_WORKER), 1)
+    usable = {"cpu": usable_cores() // threads, "cuda": WORKERS_A_GPU}
+    most = usable.get(setting.images.device.type, 1)
+    return max(min(most, left // ARCHITECTURES_A_WORKER), 1)
 
 
 @dataclass(eq=False)
 class _Worker:
-    """A process, our end of the pipe to it, and the number of the job that it has."""
+    """A process and the number of the job that it has."""
 
-    process: BaseProcess
-    connection: Connection
+    process: WorkerProcess
     job: int | None = None
 
 
@@ -116,22 +101,21 @@ def _in_workers(
     queue = iter(range(first, len(jobs)))
     workers: list[_Worker] = []
     try:
-        with _interrupts_ignored():
-            workers.extend(_start() for _ in range(count))
+        workers.extend(_Worker(WorkerProcess.start(_work)) for _ in range(count))
         # As plain bytes: tensors sent as such would be shared, and shared memory is scarce.
         payload = pickle.dumps((setting, threads))
         dead: _Worker | None = None
         for worker in workers:
             try:
-                worker.connection.send_bytes(payload)
+                worker.process.connection.send_bytes(payload)
             except OSError:
                 dead = worker
             _hand_out(worker, next(queue, None), jobs)
         while dead is None and (busy := [w for w in workers if w.job is not None]):
-            ready = wait([worker.connection for worker in busy])
-            for worker in (w for w in busy if w.connection in ready):
+            ready = wait([worker.process.connection for worker in busy])
+            for worker in (w for w in busy if w.process.connection in ready):
                 try:
-                    answer = worker.connection.recv()
+                    answer = worker.process.connection.recv()
                 except (EOFError, OSError):
                     dead = worker
                     continue  # to those that have an answer
@@ -144,29 +128,14 @@ def _in_workers(
         if dead is not None:
             raise _died(dead, setting, jobs, count)
     finally:
-        for worker in workers:
-            worker.process.kill()
-        for worker in workers:
-            worker.process.join()
-            worker.process.close()
-            worker.connection.close()
-
-
-def _start() -> _Worker:
-    # Not forked: a fork inherits the locks of torch's threads, and cannot use a GPU.
-    context = torch.multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs,), daemon=True)
-    process.start()
-    theirs.close()  # so that the pipe ends when the worker does
-    return _Worker(process, ours)
+        WorkerProcess.end([worker.process for worker in workers])
 
 
 def _hand_out(worker: _Worker, number: int | None, jobs: Sequence[Job]) -> None:
     worker.job = number
     if number is not None:
         with contextlib.suppress(OSError):  # its death shows when its answer is read
-            worker.connection.send(jobs[number])
+            worker.process.connection.send(jobs[number])
 
 
 def _work(connection: Connection) -> None:
@@ -185,27 +154,11 @@ def _work(connection: Connection) -> None:
 
 
 def _died(worker: _Worker, setting: ScoringSetting, jobs: Sequence[Job], count: int) -> WorkerError:
-    worker.process.join()
-    code = worker.process.exitcode or 0
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     where = "" if worker.job is None else f" at {setting.space.format(jobs[worker.job][0])}"
     return WorkerError(
-        f"a worker process {how}{where}, perhaps for want of memory; run the same command again "
-        f"with fewer workers: --workers {max(count // 2, 1)}"
+        f"a worker process {worker.process.how_it_ended()}{where}, perhaps for want of memory; "
+        f"run the same command again with fewer workers: --workers {max(count // 2, 1)}"
     )
-
-
-@contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Have processes that start here ignore Ctrl-C: this one hears it too, and ends them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may say what signals do
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

@@ -49,7 +49,8 @@ class BananasSampler(optuna.samplers.BaseSampler):
     scores, half random, so that the surrogate sees the top and the spread. Each later trial
     fits the predictor to all labels, looks at mutants of the best architectures, at random ones
     and, climbing the acquisition function, at their neighbours, and proposes the best of those
-    that the study does not hold. No architecture is proposed twice, up to isomorphism, whether
+    that the study does not hold. Of an architecture that the study has labelled with several
+    seeds the mean counts. No architecture is proposed twice, up to isomorphism, whether
     its training succeeded, failed or still runs.
 
     Proposals depend on the seed and on the study's trials alone, not on what a process did
@@ -167,24 +168,29 @@ class BananasSampler(optuna.samplers.BaseSampler):
             return {}
         self._raise_error_if_multi_objective(study)
         trials = [t for t in study.get_trials(deepcopy=False) if t.number != trial.number]
-        archs = [(t, self._arch(t)) for t in trials]
-        known = set(self.space.keys(_array([arch for _, arch in archs if arch], self.space)))
-        labelled = [(a, t) for t, a in archs if a and t.state == TrialState.COMPLETE]
+        held = [(arch, t) for t in trials if (arch := self._arch(t))]
+        keys = self.space.keys(_array([arch for arch, _ in held], self.space))
+        known = set(keys)
+        # By key: a study may hold several labels of an architecture, one for each seed.
+        labelled: dict[str, list[tuple[Arch, FrozenTrial]]] = {}
+        for key, (arch, t) in zip(keys, held, strict=True):
+            if t.state == TrialState.COMPLETE:
+                labelled.setdefault(key, []).append((arch, t))
         # Not the trial's number: that moves on when a process dies and its trial is redone.
         rng = np.random.default_rng([self.seed, len(known)])
         if len(labelled) < self.num_initial:
-            arch, notes = self._warm_start(len(labelled), known, rng)
+            proposal, notes = self._warm_start(len(labelled), known, rng)
         else:
             sign = 1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else -1.0
-            arch, notes = self._optimise(labelled, sign, known, rng)
+            proposal, notes = self._optimise(list(labelled.values()), sign, known, rng)
         if self.scorer is not None:
-            self._scored(_array([arch], self.space))
-            notes["proxies"] = _stored(self._scores[arch])
+            self._scored(_array([proposal], self.space))
+            notes["proxies"] = _stored(self._scores[proposal])
             notes["proxies_identity"] = self.scorer.identity
         for name, value in notes.items():
             # Samplers have no public way to annotate a trial; Optuna's own do it like this.
             study._storage.set_trial_user_attr(trial._trial_id, name, value)
-        return dict(self.space.params(tuple(int(i) for i in arch)))
+        return dict(self.space.params(proposal))
 
     def sample_independent(
         self,
@@ -221,16 +227,16 @@ class BananasSampler(optuna.samplers.BaseSampler):
 
     def _optimise(
         self,
-        labelled: Sequence[tuple[Arch, FrozenTrial]],
+        labelled: Sequence[Sequence[tuple[Arch, FrozenTrial]]],
         sign: float,
         known: set[str],
         rng: np.random.Generator,
     ) -> tuple[Arch, dict[str, Any]]:
-        labels = sign * np.array([trial.value for _, trial in labelled], dtype=np.float64)
-        archs = _array([arch for arch, _ in labelled], self.space)
+        labels = sign * np.array([np.mean([t.value for _, t in group]) for group in labelled])
+        archs = _array([group[0][0] for group in labelled], self.space)
         reference = None
         if self.scorer is not None:
-            self._take_over(labelled, self.scorer.identity)
+            self._take_over([pair for group in labelled for pair in group], self.scorer.identity)
             reference = self._scored(archs)
         table = self._table(archs, reference)
         predictor = clone(self.predictor).fit(table, labels)

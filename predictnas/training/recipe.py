@@ -155,5 +155,5 @@ def study_fingerprint(space: Space, task: Task, recipe: Recipe) -> str:
     Labels with one fingerprint may stand side by side: the same space, the same images in the
     same splits, the same recipe.
     """
-    text = json.dumps([space.name, task.fingerprint, recipe.to_dict()], sort_keys=True)
+    text = json.dumps([space.identity, task.fingerprint, recipe.to_dict()], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

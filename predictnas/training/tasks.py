@@ -133,7 +133,7 @@ def digits() -> Task:
         canvas[:, None],
         labels.astype(np.int64),
         (train, valid, test),
-        suggested_scale={"channels": 8, "cells": 1},
+        suggested_scale={"channels": 8, "cells": 1, "patches": 3},
         source="digits",
     )
 

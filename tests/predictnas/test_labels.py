@@ -15,13 +15,13 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from predictnas.errors import CandidateError, InputError
+from predictnas.labelling import run_trials
 from predictnas.labels import (
     enqueue_architectures,
     labels_frame,
     load_study,
     num_finished,
     open_study,
-    run_trials,
 )
 from predictnas.spaces import Space
 from predictnas.storages import StudyAddress
@@ -229,8 +229,15 @@ class TestStorages:
                 open_it()
         assert address.file.read_bytes() == damaged
 
+    @pytest.mark.parametrize(("mode", "suffix"), [("DELETE", "journal"), ("WAL", "wal")])
     def test_what_a_killed_writer_left_half_written_is_rolled_back(
-        self, address: StudyAddress, space: Space, tiny_task: Task, tiny_recipe: Recipe
+        self,
+        address: StudyAddress,
+        space: Space,
+        tiny_task: Task,
+        tiny_recipe: Recipe,
+        mode: str,
+        suffix: str,
     ) -> None:
         """A hot journal is no damage: SQLite undoes the transaction on the next opening."""
         with open_study(address, space, tiny_task, tiny_recipe) as study:
@@ -238,6 +245,7 @@ class TestStorages:
         script = (
             "import os, signal, sqlite3, sys\n"
             "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+            "c.execute(f'PRAGMA journal_mode = {sys.argv[2]}')\n"
             "c.execute('PRAGMA cache_size = 5')\n"
             "c.execute('BEGIN')\n"
             "c.execute('CREATE TABLE junk (x)')\n"
@@ -245,8 +253,8 @@ class TestStorages:
             "os.kill(os.getpid(), signal.SIGKILL)\n"
         )
         assert address.file is not None
-        subprocess.run([sys.executable, "-c", script, str(address.file)], check=False)
-        assert address.file.with_name(f"{address.file.name}-journal").exists()
+        subprocess.run([sys.executable, "-c", script, str(address.file), mode], check=False)
+        assert address.file.with_name(f"{address.file.name}-{suffix}").exists()
         assert load_study(address).study_name == name
         with open_study(address, space, tiny_task, tiny_recipe) as study:
             assert study.study_name == name
@@ -318,6 +326,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from predictnas.labels import *
+from predictnas.labelling import run_trials
 from predictnas.storages import StudyAddress
 from predictnas.spaces import get_space
 from predictnas.training import *
