@@ -7,43 +7,59 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from predictnas.benchmarking import RecordFile, summarise
 from predictnas.console import say, show_table, write_json
 from predictnas.evaluation import Correlation
 from predictnas.fitting import FittedPredictor
+from predictnas.importing import WrittenTable
 from predictnas.spaces import Space
 
 __all__ = [
+    "show_benchmark",
     "show_correlations",
     "show_fit",
+    "show_import",
     "show_ranking",
     "show_scores",
     "show_space",
     "show_spaces",
 ]
 
+SHOWN_OPERATIONS = 5
+
 
 def show_spaces(spaces: Sequence[Space], json: Path | None) -> None:
     """Print a line a space."""
-    rows = [(space.name, space.size, len(space.choices), space.operations) for space in spaces]
     show_table(
         "search spaces",
-        ("name", "architectures", "choices", "operations"),
-        [(name, size, choices, ", ".join(operations)) for name, size, choices, operations in rows],
+        ("name", "combinations", "choices", "operations"),
+        [
+            (space.name, f"{space.size:,}", len(space.choices), _first(space.operations))
+            for space in spaces
+        ],
     )
-    write_json(json, {"spaces": [{"name": row[0], "size": row[1]} for row in rows]})
+    write_json(json, {"spaces": [{"name": space.name, "size": space.size} for space in spaces]})
+
+
+def _first(names: Sequence[str]) -> str:
+    """Return so many names that a line holds them, and how many there are beyond."""
+    shown = ", ".join(names[:SHOWN_OPERATIONS])
+    beyond = len(names) - SHOWN_OPERATIONS
+    return f"{shown}, … {beyond} more" if beyond > 0 else shown
 
 
 def show_space(space: Space, json: Path | None) -> None:
     """Print one space: its choices, its size and an example with its graph."""
     example = tuple(int(i) for i in space.sample(1, np.random.default_rng(0))[0])
     kind = "architectures" if space.is_product else "combinations, not all of them architectures"
-    say(f"{space.name}: {space.size} {kind}")
+    say(f"{space.name}: {space.size:,} {kind}")
     show_table(
         "choices",
         ("choice", "options"),
         [(name, ", ".join(options)) for name, options in space.choices.items()],
     )
-    say("scale: " + ", ".join(f"{name}={size}" for name, size in space.default_scale.items()))
+    sizes = [f"{name}={size}" for name, size in space.default_scale.items()]
+    say(f"scale: {', '.join(sizes) or 'none'}")
     say(f"example: {space.format(example)}")
     graph = space.graph(example).canonical()
     inputs: dict[int, list[int]] = {node: [] for node in range(graph.num_nodes)}
@@ -79,13 +95,25 @@ def show_fit(fitted: FittedPredictor, name: str, target: str, out: Path, json: P
         "rows_left_out": fitted.num_incomplete,
         "columns": fitted.columns,
         "cross_validation": None,
+        "noise_ceiling": None if fitted.ceiling is None else fitted.ceiling.to_dict(),
+        "tuning": None if fitted.tuning is None else fitted.tuning.to_dict(),
     }
-    inputs = ", ".join(["graph", *fitted.columns])
+    graph = ["graph"] if "graph" in fitted.predictor.columns_ else []
+    inputs = ", ".join([*graph, *fitted.columns])
     say(f"{name} fitted to {fitted.num_labels} labels ({target}) from {inputs}")
     if fitted.num_incomplete:
         say(
             f"{fitted.num_incomplete} rows without all proxy scores are left out; "
             "--features graph uses every row"
+        )
+    tuning = fitted.tuning
+    if tuning is not None:
+        chosen = ", ".join(f"{name}={value}" for name, value in tuning.parameters.items())
+        say(
+            f"{tuning.trials} settings tried, {tuning.cached} of them before: Kendall τ "
+            f"{tuning.default_kendall:.3f} by default, {tuning.best_kendall:.3f} at best, standard "
+            f"error of the difference {tuning.gain_error:.3f}; "
+            + (f"set {chosen}" if chosen else "the defaults stay")
         )
     validation = fitted.validation
     if validation is None:
@@ -106,8 +134,80 @@ def show_fit(fitted: FittedPredictor, name: str, target: str, out: Path, json: P
             ],
         )
         result["cross_validation"] = validation.to_dict()
+    if fitted.ceiling is not None:
+        ceiling = fitted.ceiling
+        say(
+            f"noise ceiling: one seed against the mean of the other {ceiling.num_seeds - 1}: "
+            f"Kendall τ {ceiling.one_against_others:.3f}, two seeds: "
+            f"{ceiling.between_seeds:.3f} ({ceiling.n} architectures with {ceiling.num_seeds})"
+        )
     say(f"saved to {out}")
     write_json(json, result)
+
+
+def show_benchmark(file: RecordFile, target: str, plot: Path | None) -> None:
+    """Print a line a predictor and size of a benchmark, and draw the figure."""
+    from predictnas.reports.label_efficiency_figure import label_efficiency
+
+    summaries = summarise(file.wanted())
+    conditions = file.benchmark.conditions
+    rows = []
+    for each in summaries:
+        means = {name: float(interval.mean) for name, interval in each.measures.items()}
+        tau = each.measures["kendall"]
+        rows.append(
+            (
+                each.predictor,
+                each.size,
+                means["kendall"],
+                _interval((float(tau.low), float(tau.high))),
+                means["spearman"],
+                means["precision, top 10 %"],
+                means["coverage, 90 %"],
+                means["nll"],
+                means["constant_nll"],
+                means["seconds_fit"],
+                means["seconds_predict"],
+            )
+        )
+    show_table(
+        f"{target} of {conditions['architectures']} architectures from "
+        f"{len(conditions['features'])} columns; means over {file.benchmark.repeats} "
+        f"{conditions['design']} training sets, tested on all others"
+        + (f", at most {conditions['max_test']}" if conditions["max_test"] else ""),
+        (
+            *("predictor", "labels", "Kendall τ", "95 %", "Spearman ρ", "precision, top 10 %"),
+            *("in 90 %", "neg. log-lik.", "… constant", "s to fit", "s to predict"),
+        ),
+        rows,
+    )
+    ceiling = file.ceiling and file.ceiling["one_against_others"]
+    if ceiling:
+        say(f"noise ceiling, one seed against the mean of the others: Kendall τ {ceiling:.3f}")
+    if plot is not None:
+        figure = label_efficiency(summaries, ceiling or None, f"{conditions['space']}, {target}")
+        plot.write_text(figure.svg + "\n", encoding="utf-8")
+        say(f"drawn to {plot}")
+    if file.path is not None:
+        say(f"saved to {file.path}")
+
+
+def show_import(tables: Sequence[WrittenTable], json: Path | None) -> None:
+    """Print a line a label table, and what of the benchmark's invariants was checked."""
+    show_table(
+        "imported",
+        ("file", "data set", "rows", "architectures", "seeds"),
+        [(str(t.path), t.dataset, t.rows, t.architectures, t.seeds or "") for t in tables],
+    )
+    for table in tables:
+        if table.checks:
+            done = ", ".join(
+                f"{name.replace('_', ' ')} {'–' if value is None else value}"
+                for name, value in table.checks.items()
+            )
+            say(f"{table.dataset}: checked against the benchmark: {done}")
+    result = [{**vars(table), "path": str(table.path)} for table in tables]
+    write_json(json, {"tables": result})
 
 
 def show_scores(

@@ -88,6 +88,25 @@ class LabelTable:
         """The key of every architecture, equal for isomorphic ones; computed once."""
         return self.space.keys(self.archs)
 
+    @cached_property
+    def twins(self) -> NDArray[np.int64]:
+        """A number for every architecture, equal for those that may stand for one another.
+
+        These are what the space calls isomorphic (`keys`) and what has the same graph once it is
+        pruned, which is all that predictors see; neither always implies the other. Splits that
+        keep twins together give no answer away. Shape ``(n,)``.
+        """
+        from scipy.sparse import coo_array
+        from scipy.sparse.csgraph import connected_components
+
+        _, by_key = np.unique(self.keys, return_inverse=True)
+        _, by_graph = np.unique([graph.key() for graph in self.graphs], return_inverse=True)
+        links = (np.ones(len(self)), (by_key, by_key.max() + 1 + by_graph))
+        size = int(by_key.max() + by_graph.max()) + 2
+        _, component = connected_components(coo_array(links, shape=(size, size)), directed=False)
+        numbers: NDArray[np.int64] = component[by_key].astype(np.int64)
+        return numbers
+
     def features(self, *, graph: bool = True, proxies: bool | Sequence[str] = True) -> pd.DataFrame:
         """Return the inputs of a predictor.
 

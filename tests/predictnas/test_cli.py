@@ -74,7 +74,7 @@ class TestSpaces:
     def test_shows_one(self, capsys: pytest.CaptureFixture[str], work: Path) -> None:
         assert run("spaces", "nasbench201", "--json", "space.json") == 0
         out = capsys.readouterr().out
-        assert "15625" in out
+        assert "15,625" in out
         assert "nor_conv_3x3" in out
         shown = json.loads((work / "space.json").read_text())
         assert shown["size"] == 15625

@@ -156,10 +156,12 @@ def _check_chance(
             strange = unable
         if strange.size:
             expected = "one label" if chance is None else f"the label of chance, about {chance:g}"
+            aim = level if chance is None else chance
+            furthest = strange[np.argmax(np.abs(values[strange] - aim))]
             raise misread(
                 source,
                 f"{len(unable)} cells without a path from input to output should share "
-                f"{expected}, but {space.format(archs[strange[0]])} has {values[strange[0]]:g}",
+                f"{expected}, but {space.format(archs[furthest])} has {values[furthest]:g}",
             )
     if level is None:
         return
