@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 import proxies
 from predictnas.errors import InputError
-from predictnas.evaluation import CrossValidation, cross_validate
+from predictnas.evaluation import CrossValidation, NoiseCeiling, cross_validate, noise_ceiling
 from predictnas.predictors import Predictor, get_predictor, load_predictor
 from predictnas.scoring import ProxyScorer, filled
 from predictnas.spaces import Space
 from predictnas.tables import LabelTable
+from predictnas.tuning import Tuning, tune
 
 __all__ = [
     "FittedPredictor",
+    "feature_table",
     "fit_predictor",
     "load_for_space",
     "predict_architectures",
@@ -43,6 +45,10 @@ class FittedPredictor:
         Rows left out because a proxy score is missing.
     columns
         Numeric columns that it reads beside the graph.
+    ceiling
+        How well single trainings agree, or None where labels have no repetitions.
+    tuning
+        What tuning found, or None where it was not asked for.
     """
 
     predictor: Predictor
@@ -50,6 +56,8 @@ class FittedPredictor:
     num_labels: int
     num_incomplete: int
     columns: list[str]
+    ceiling: NoiseCeiling | None
+    tuning: Tuning | None = None
 
 
 def fit_predictor(
@@ -60,6 +68,9 @@ def fit_predictor(
     limit: int | None = None,
     folds: int = 5,
     seed: int = 0,
+    trials: int | None = None,
+    cache: Path | None = None,
+    on_trial: Callable[[], None] | None = None,
     on_fold: Callable[[int, int], None] | None = None,
 ) -> FittedPredictor:
     """Train a predictor on a label table and cross-validate it.
@@ -71,14 +82,17 @@ def fit_predictor(
     predictor
         Name in :data:`~predictnas.predictors.PREDICTORS`.
     features
-        ``"all"``: the graph and every ``proxy_*`` column; ``"graph"``: the graph alone;
-        otherwise names of columns separated by commas, ``graph`` among them or not.
+        Inputs, see :func:`feature_table`.
     limit
         Use at most so many rows, drawn at random.
     folds
         Folds of the cross-validation.
     seed
         Seed of folds, of the draw and of the predictor.
+    trials
+        Settings to try by :func:`~predictnas.tuning.tune` before fitting; None tunes nothing.
+    cache, on_trial
+        See there.
     on_fold
         Called with the fold's number and the number of folds, for progress displays.
 
@@ -90,7 +104,7 @@ def fit_predictor(
     model = get_predictor(predictor, operations=table.space.operations)
     if "random_state" in model.get_params():
         model.set_params(random_state=seed)
-    X = _features(table, features)
+    X = feature_table(table, features)
     rows = np.flatnonzero(np.isfinite(X.drop(columns="graph", errors="ignore")).all(axis=1))
     incomplete = len(X) - len(rows)
     if not len(rows):
@@ -102,12 +116,50 @@ def fit_predictor(
         rows = rows[np.sort(drawn)]
     X = X.iloc[rows].reset_index(drop=True)
     y = table.targets[rows]
-    groups = np.array(table.keys)[rows]
+    groups = table.twins[rows]
+    tuning = None
+    if trials is not None:
+        # Other folds than those that the result is measured on.
+        tuning = tune(model, X, y, groups, trials, seed=seed + 1, cache=cache, on_trial=on_trial)
+        model.set_params(**tuning.parameters)
     validation = None
     if len(set(groups)) >= folds:
         validation = cross_validate(model, X, y, groups, folds=folds, seed=seed, on_fold=on_fold)
     columns = [str(column) for column in X.columns if column != "graph"]
-    return FittedPredictor(model.fit(X, y), validation, len(rows), incomplete, columns)
+    ceiling = None if table.replicates is None else noise_ceiling(table.replicates.matrix())
+    fitted = model.fit(X, y)
+    return FittedPredictor(fitted, validation, len(rows), incomplete, columns, ceiling, tuning)
+
+
+def feature_table(table: LabelTable, features: str) -> pd.DataFrame:
+    """Return the inputs of a predictor that a text names.
+
+    Parameters
+    ----------
+    table
+        The labels.
+    features
+        Names of columns separated by commas; ``graph`` is the graph, ``proxies`` stands for every
+        ``proxy_*`` column, and ``all`` for both.
+
+    Returns
+    -------
+    DataFrame
+        A row for every row of the table; proxy scores may be missing (NaN).
+
+    Raises
+    ------
+    InputError
+        If a column is not there or is the target, or none is named.
+    """
+    names = [name.strip() for name in features.split(",") if name.strip()]
+    if "all" in names:
+        names += ["graph", "proxies"]
+    columns = [name for name in names if name not in ("all", "graph", "proxies")]
+    if "proxies" in names:
+        scores = [name for name in table.proxy_columns if name != table.target]
+        columns += [name for name in scores if name not in columns]
+    return table.features(graph="graph" in names, proxies=columns)
 
 
 def load_for_space(path: Path, space: Space) -> tuple[Predictor, dict[str, Any]]:
@@ -167,7 +219,8 @@ def predict_architectures(
         missing = [column for column in columns if column not in known]
     if missing:
         found = pd.concat([found, _computed(missing, archs, scorer, on_score)], axis=1)
-    mean, std = predictor.predict(pd.concat([graphs, found[columns]], axis=1), return_std=True)
+    inputs = [graphs] if "graph" in predictor.columns_ else []
+    mean, std = predictor.predict(pd.concat([*inputs, found[columns]], axis=1), return_std=True)
     return mean, std
 
 
@@ -204,12 +257,3 @@ def _computed(
             "proxies that can be computed here; give a table that has them with --scores"
         )
     return filled(scorer(names).table(archs, on_score))
-
-
-def _features(table: LabelTable, features: str) -> pd.DataFrame:
-    if features == "all":
-        return table.features()
-    names = [name.strip() for name in features.split(",") if name.strip()]
-    return table.features(
-        graph="graph" in names, proxies=[name for name in names if name != "graph"]
-    )

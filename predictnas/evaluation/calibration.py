@@ -10,7 +10,7 @@ from scipy import stats
 from predictnas.errors import InputError
 from predictnas.evaluation.json_values import json_value
 
-__all__ = ["Calibration", "calibration"]
+__all__ = ["Calibration", "calibration", "constant_nll"]
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 
@@ -103,3 +103,44 @@ def calibration(y: ArrayLike, mean: ArrayLike, std: ArrayLike) -> Calibration:
         else -np.inf,
         sharpness=float(np.mean(spread)),
     )
+
+
+def constant_nll(y: ArrayLike, mean: ArrayLike, residuals: ArrayLike) -> float:
+    """Return the negative log-likelihood of forecasts that all have the same standard deviation.
+
+    nll = ½ log 2πσ² + mean (y − μ)² / 2σ² with σ² the mean square of `residuals`. The deviation
+    is known before anything is measured, unlike that of ``baseline_nll`` in :class:`Calibration`,
+    which this can never fall below.
+
+    Parameters
+    ----------
+    y
+        Measurements, shape ``(n,)``.
+    mean
+        Means of the forecasts, shape ``(n,)``, in units of `y`.
+    residuals
+        What is known of the errors of such forecasts: those of a cross-validation, shape ``(m,)``.
+
+    Returns
+    -------
+    float
+        In nats; NaN where there are no residuals or all of them are zero.
+
+    Raises
+    ------
+    InputError
+        When the shapes of `y` and `mean` differ, there are no forecasts, or a value is not finite.
+    """
+    measured, centre, errors = (np.asarray(v, dtype=np.float64) for v in (y, mean, residuals))
+    if measured.ndim != 1 or measured.shape != centre.shape or len(measured) == 0:
+        raise InputError(
+            "expected one mean for each of at least one measurement, found shapes "
+            f"{measured.shape} and {centre.shape}"
+        )
+    if not all(np.isfinite(values).all() for values in (measured, centre, errors)):
+        raise InputError("expected finite measurements, means and residuals, found NaN or inf")
+    variance = float(np.mean(errors**2)) if errors.size else 0.0
+    if variance == 0.0:
+        return float("nan")
+    mean_square = float(np.mean((measured - centre) ** 2))
+    return 0.5 * float(np.log(2 * np.pi * variance) + mean_square / variance)

@@ -7,18 +7,32 @@
 from typing import Any
 
 from predictnas.errors import unknown_name
+from predictnas.predictors.auto import AutoPredictor
 from predictnas.predictors.base import Predictor
+from predictnas.predictors.boosting import BoostingPredictor
+from predictnas.predictors.deep_gp import DeepGPPredictor
 from predictnas.predictors.forest import ForestPredictor
+from predictnas.predictors.gnn import GNNPredictor
 from predictnas.predictors.gp import GPPredictor
+from predictnas.predictors.lcsvr import LCSVRPredictor
 from predictnas.predictors.mlp import MLPEnsemble
 from predictnas.predictors.persistence import load_predictor, save_predictor
+from predictnas.predictors.ridge import RidgePredictor
+from predictnas.predictors.wl_gp import WLGPPredictor
 
 __all__ = [
     "PREDICTORS",
+    "AutoPredictor",
+    "BoostingPredictor",
+    "DeepGPPredictor",
     "ForestPredictor",
+    "GNNPredictor",
     "GPPredictor",
+    "LCSVRPredictor",
     "MLPEnsemble",
     "Predictor",
+    "RidgePredictor",
+    "WLGPPredictor",
     "get_predictor",
     "load_predictor",
     "save_predictor",
@@ -26,8 +40,15 @@ __all__ = [
 
 PREDICTORS: dict[str, type[Predictor]] = {
     "gp": GPPredictor,
+    "gp-wl": WLGPPredictor,
+    "gp-deep": DeepGPPredictor,
+    "gnn": GNNPredictor,
     "mlp": MLPEnsemble,
     "forest": ForestPredictor,
+    "boosting": BoostingPredictor,
+    "ridge": RidgePredictor,
+    "lcsvr": LCSVRPredictor,
+    "auto": AutoPredictor,
 }
 
 

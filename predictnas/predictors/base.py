@@ -17,6 +17,7 @@ from predictnas.predictors.warp import YeoJohnson
 
 if TYPE_CHECKING:
     from botorch.posteriors.posterior import Posterior
+    from optuna import Trial
     from torch import Tensor
 
 __all__ = ["PosteriorOver", "Predictor"]
@@ -60,6 +61,8 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         The warp of the targets.
     fingerprint_ : str
         A hash of the training rows and labels, whatever their order.
+    architectures_ : array ``(n,)``
+        A number for every training row, equal where rows hold the same architecture.
     """
 
     encoding: str | Sequence[str]
@@ -93,7 +96,9 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         if isinstance(X, pd.DataFrame):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
         self.warp_ = YeoJohnson.learn(targets, WARPS[self.warp])
-        self.fingerprint_ = _fingerprint(inputs, targets)
+        identities = inputs.identities()
+        self.fingerprint_ = _fingerprint(inputs, identities, targets)
+        self.architectures_ = np.unique(identities, return_inverse=True)[1]
         self._fit(inputs, self.warp_.transform(targets))
         return self
 
@@ -129,6 +134,29 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         warped_mean, warped_std = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
         mean, std = self.warp_.moments(warped_mean, warped_std)
         return (mean, std) if return_std else mean
+
+    def held_out_predictions(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Predict the training labels without the help of their own architectures.
+
+        Each label is predicted by what did not see it, nor another label of its architecture:
+        the rest of the data behind a Gaussian process, members of an ensemble that were trained
+        on others. Parameters that were chosen on all labels, such as lengthscales and the
+        calibration, stay as they are.
+
+        Returns
+        -------
+        pair of arrays ``(n,)``, or None
+            Means and standard deviations in the order and unit of the training labels, NaN where
+            everything has seen a label; None where a predictor has nothing of the kind.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            Before `fit`.
+        """
+        check_is_fitted(self)
+        held_out = self._held_out()
+        return None if held_out is None else self.warp_.moments(*held_out)
 
     def posterior(self, X: Any) -> "Posterior":
         """Return BoTorch's joint posterior of the noise-free targets of `n` architectures.
@@ -182,12 +210,28 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         warp = self.warp_
         return posterior_over if warped else lambda rows: in_target_unit(posterior_over(rows), warp)
 
+    def suggest(self, trial: "Trial") -> dict[str, Any]:  # noqa: ARG002
+        """Suggest parameters to try instead of these, for `predictnas.tuning.tune`.
+
+        A subclass that has parameters worth tuning overrides it; it may not depend on them.
+
+        Parameters
+        ----------
+        trial
+            What draws values, by names that are those of the parameters.
+        """
+        return {}
+
     def _read(self, X: Any) -> Inputs:
         check_is_fitted(self)
         return read_inputs(X, self.columns_)
 
     def _check_parameters(self) -> None:
         """Raise InputError for a parameter of the subclass that cannot be used."""
+
+    def _held_out(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return held-out means and standard deviations ``(n,)`` of warped training labels."""
+        return None
 
     @abstractmethod
     def _fit(self, inputs: Inputs, targets: NDArray[np.float64]) -> None:
@@ -202,12 +246,10 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         """Return what maps row numbers ``(*batch, q)`` to posteriors of warped targets."""
 
 
-def _fingerprint(inputs: Inputs, targets: NDArray[np.float64]) -> str:
+def _fingerprint(inputs: Inputs, identities: Sequence[str], targets: NDArray[np.float64]) -> str:
     rows = sorted(
         f"{identity} {numbers.tobytes().hex()} {float(target).hex()}"
-        for identity, numbers, target in zip(
-            inputs.identities(), inputs.numeric, targets, strict=True
-        )
+        for identity, numbers, target in zip(identities, inputs.numeric, targets, strict=True)
     )
     text = "\n".join([*inputs.columns, *rows])
     return hashlib.sha256(text.encode()).hexdigest()

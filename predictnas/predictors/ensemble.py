@@ -7,13 +7,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictnas.predictors.base import PosteriorOver, Predictor
+from predictnas.predictors.calibration import calibrate
 from predictnas.predictors.inputs import Inputs
 
 if TYPE_CHECKING:
     from botorch.posteriors.ensemble import EnsemblePosterior
     from torch import Tensor
 
-__all__ = ["EnsemblePredictor"]
+__all__ = ["EnsemblePredictor", "left_out", "unseen"]
 
 
 class EnsemblePredictor(Predictor):
@@ -26,7 +27,7 @@ class EnsemblePredictor(Predictor):
     held-out labels by `calibrate`. The posterior consists of the members, their distance from the
     mean scaled by :math:`\sqrt\kappa`, so that it is calibrated, too.
 
-    A subclass implements `_fit`, which sets `noise_` and `factor_`, and `_members`.
+    A subclass implements `_fit`, which sets the attributes below by `_calibrate`, and `_members`.
 
     Attributes
     ----------
@@ -34,10 +35,25 @@ class EnsemblePredictor(Predictor):
         The variance :math:`\sigma^2` of observation noise.
     factor_ : float
         The factor :math:`\kappa` of the spread.
+    held_out_ : array ``(2, n)``
+        Means and standard deviations of the training labels by members that did not see them.
     """
 
     noise_: float
     factor_: float
+    held_out_: NDArray[np.float64]
+
+    def _calibrate(
+        self,
+        targets: NDArray[np.float64],
+        means: NDArray[np.float64],
+        spreads: NDArray[np.float64],
+    ) -> None:
+        """Calibrate to what members predicted of labels ``(n,)`` unseen, NaN where all saw one."""
+        known = np.isfinite(means)
+        residuals = targets[known] - means[known]
+        self.noise_, self.factor_ = calibrate(residuals, spreads[known])
+        self.held_out_ = np.stack([means, np.sqrt(self.noise_ + self.factor_ * spreads)])
 
     @abstractmethod
     def _members(self, inputs: Inputs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -47,6 +63,10 @@ class EnsemblePredictor(Predictor):
         members, stated = self._members(inputs)
         spread = members.var(axis=0, ddof=1) + stated
         return members.mean(axis=0), np.sqrt(self.noise_ + self.factor_ * spread)
+
+    def _held_out(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        means, stds = self.held_out_
+        return means, stds
 
     def _posterior_over(self, inputs: Inputs) -> PosteriorOver:
         import torch
@@ -61,3 +81,59 @@ class EnsemblePredictor(Predictor):
             return EnsemblePosterior(values[:, rows].movedim(0, -2).unsqueeze(-1))
 
         return posterior
+
+
+def left_out(
+    architectures: NDArray[np.int64], folds: int, repeats: int, generator: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Split labels into folds, several times over, and let each member leave one fold out.
+
+    Parameters
+    ----------
+    architectures
+        A number for every label; labels of one architecture stay in one fold, shape ``(n,)``.
+    folds
+        The number of folds of a split; as many as architectures where these are fewer.
+    repeats
+        The number of splits.
+    generator
+        The source of the splits.
+
+    Returns
+    -------
+    array ``(s, n)``
+        Whether a member leaves a label out. Of one architecture nothing can be left out.
+    """
+    number = int(architectures.max()) + 1
+    folds_taken = min(folds, number)
+    if folds_taken < 2:
+        return np.zeros((folds * repeats, len(architectures)), dtype=np.bool_)
+    splits = [generator.permutation(number) % folds_taken for _ in range(repeats)]
+    every_fold = np.arange(folds_taken)[:, None]
+    return np.concatenate([split[architectures] == every_fold for split in splits])
+
+
+def unseen(
+    predictions: NDArray[np.float64], held_out: NDArray[np.bool_], repeats: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and variance ``(n,)`` of the members that leave a label out, one of each split.
+
+    Parameters
+    ----------
+    predictions
+        What members predict of the training labels, shape ``(s, n)``.
+    held_out
+        Whether they leave them out, from `left_out`.
+    repeats
+        The number of splits, at least 2.
+
+    Returns
+    -------
+    means, variances : arrays ``(n,)``
+        NaN where nothing was left out.
+    """
+    if not held_out.any():
+        return np.full(held_out.shape[1], np.nan), np.full(held_out.shape[1], np.nan)
+    members = np.argsort(~held_out, axis=0, kind="stable")[:repeats]
+    others = np.take_along_axis(predictions, members, axis=0)
+    return others.mean(axis=0), others.var(axis=0, ddof=1)

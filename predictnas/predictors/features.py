@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from encoders import ENCODERS, ArchGraph, Encoder, EncodingError, get_encoder
 from predictnas.errors import InputError, unknown_name
+from predictnas.predictors.checks import check_names
 from predictnas.predictors.inputs import GRAPH, Inputs
 from predictnas.predictors.warp import YeoJohnson
 
@@ -43,12 +44,16 @@ class GraphEncodings:
     def encoders(self) -> tuple[Encoder, ...]:
         """The fitted encoders, one for each name."""
         try:
-            return tuple(
-                get_encoder(name)(operations=self.operations).fit(self.graphs)
-                for name in self.names
-            )
+            return tuple(self._made(name).fit(self.graphs) for name in self.names)
         except EncodingError as error:
             raise InputError(str(error)) from None
+
+    def _made(self, name: str) -> Encoder:
+        encoder = get_encoder(name)(operations=self.operations)
+        if "larger" in encoder.get_params():
+            # Columns that no training graph fills would not vary, and are left out here anyway.
+            encoder.set_params(larger="cut")
+        return encoder
 
     def columns(self) -> list[list[str]]:
         """Return the names of the columns of each encoding."""
@@ -98,7 +103,8 @@ class Features:
     The columns form groups: every encoding is one, every numeric column is one. Columns that do
     not vary over the training rows are left out. A group is centred and divided by the square
     root of its total variance over the training rows, so that groups count equally however many
-    columns they have, while within an encoding rare entries keep their small weight. Numeric
+    columns they have. Within an encoding whose columns have different units, every column is
+    standardised first; within others rare entries keep their small weight. Numeric
     columns first go through a monotone warp, since proxy scores are heavy-tailed and differ in
     unit by orders of magnitude, and are clipped to the range seen in training, so that a broken
     score of an unlabelled architecture cannot move it far away from all others.
@@ -164,7 +170,12 @@ class Features:
             # A design matrix needs a column, be it a constant one.
             kept = np.zeros(1, dtype=np.int64)
         _, groups = np.unique(group_of[kept], return_inverse=True)
-        total = np.bincount(groups, weights=matrix[:, kept].var(axis=0))
+        variances = matrix[:, kept].var(axis=0)
+        mixed = [encoder.mixed_units for encoder in encodings.encoders]
+        mixed += [False] * len(inputs.columns)
+        own = np.where(np.array(mixed)[group_of[kept]], np.sqrt(variances), 1.0)
+        own[own <= SMALLEST_RANGE] = 1.0
+        total = np.bincount(groups, weights=variances / own**2)
         return cls(
             encodings=encodings,
             numeric=numeric,
@@ -172,7 +183,7 @@ class Features:
             kept=kept,
             groups=groups,
             centre=matrix[:, kept].mean(axis=0),
-            scale=np.sqrt(np.where(total > SMALLEST_RANGE**2, total, 1.0))[groups],
+            scale=own * np.sqrt(np.where(total > SMALLEST_RANGE**2, total, 1.0))[groups],
         )
 
     def check_layout(self) -> None:
@@ -208,9 +219,8 @@ class Features:
 def _graph_encodings(
     inputs: Inputs, encoding: str | Sequence[str], operations: Sequence[str] | None
 ) -> GraphEncodings:
-    for name, value in (("encoding", encoding), ("operations", operations or ())):
-        if not isinstance(value, Sequence) or (isinstance(value, str) and name == "operations"):
-            raise InputError(f"expected {name} as a tuple of names, found {value!r}")
+    check_names("encoding", encoding)
+    check_names("operations", operations)
     names = (encoding,) if isinstance(encoding, str) else tuple(encoding)
     for name in names:
         if name not in ENCODERS:

@@ -1,97 +1,22 @@
 """The forest predictor."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictnas.predictors.calibration import calibrate
 from predictnas.predictors.checks import check_number, check_whole_number
 from predictnas.predictors.ensemble import EnsemblePredictor
 from predictnas.predictors.features import Features
 from predictnas.predictors.inputs import Inputs
+from predictnas.predictors.suggestions import suggest_encoding
+from predictnas.predictors.trees import Trees
 
 if TYPE_CHECKING:
-    from sklearn.ensemble import ExtraTreesRegressor
+    from optuna import Trial
 
-__all__ = ["ForestPredictor", "Trees"]
-
-# Rows that go through all trees at once; more would leave the processor's cache.
-CHUNK_ROWS = 512
-
-
-@dataclass(frozen=True, eq=False)
-class Trees:
-    """The trees of a forest as arrays over all their nodes.
-
-    Attributes
-    ----------
-    roots
-        The node at which each of the `s` trees starts, shape ``(s,)``.
-    columns, thresholds
-        A row goes left at a node if its column is at most the threshold, shape ``(nodes,)``.
-    left, right
-        The children of every node; a leaf is its own child.
-    means, variances
-        Mean and variance of the training targets at every node.
-    depth
-        The number of decisions on the longest path.
-    """
-
-    roots: NDArray[np.int64]
-    columns: NDArray[np.int64]
-    thresholds: NDArray[np.float64]
-    left: NDArray[np.int64]
-    right: NDArray[np.int64]
-    means: NDArray[np.float64]
-    variances: NDArray[np.float64]
-    depth: int
-
-    @classmethod
-    def extract(cls, forest: "ExtraTreesRegressor") -> Self:
-        """Take the trees out of a fitted scikit-learn forest."""
-        trees = [estimator.tree_ for estimator in forest.estimators_]
-        roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1].astype(np.int64)
-
-        def joined(name: str) -> NDArray[np.float64]:
-            return np.concatenate([np.asarray(getattr(tree, name)).reshape(-1) for tree in trees])
-
-        offsets = np.repeat(roots, [tree.node_count for tree in trees])
-        left = joined("children_left").astype(np.int64)
-        right = joined("children_right").astype(np.int64)
-        leaf = left < 0
-        itself = np.arange(len(leaf))
-        return cls(
-            roots=roots,
-            columns=np.where(leaf, 0, joined("feature")).astype(np.int64),
-            thresholds=joined("threshold"),
-            left=np.where(leaf, itself, left + offsets),
-            right=np.where(leaf, itself, right + offsets),
-            means=joined("value"),
-            variances=joined("impurity"),
-            depth=max(int(tree.max_depth) for tree in trees),
-        )
-
-    def leaves(self, matrix: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Return the leaf of every row in every tree, shape ``(n, s)``."""
-        # scikit-learn's trees compare single-precision features.
-        single = matrix.astype(np.float32)
-        return np.concatenate(
-            [
-                self._descend(single[start : start + CHUNK_ROWS])
-                for start in range(0, len(single), CHUNK_ROWS)
-            ]
-        )
-
-    def _descend(self, matrix: NDArray[np.float32]) -> NDArray[np.int64]:
-        rows = np.arange(len(matrix))[:, None]
-        nodes = np.broadcast_to(self.roots, (len(matrix), len(self.roots)))
-        for _ in range(self.depth):
-            goes_left = matrix[rows, self.columns[nodes]] <= self.thresholds[nodes]
-            nodes = np.where(goes_left, self.left[nodes], self.right[nodes])
-        return nodes
+__all__ = ["ForestPredictor"]
 
 
 class ForestPredictor(EnsemblePredictor):
@@ -127,7 +52,7 @@ class ForestPredictor(EnsemblePredictor):
         The map from tables to rows.
     trees_ : Trees
         The trees.
-    noise_, factor_ : float
+    noise_, factor_, held_out_
         See `EnsemblePredictor`.
 
     References
@@ -139,7 +64,7 @@ class ForestPredictor(EnsemblePredictor):
 
     def __init__(
         self,
-        encoding: str | Sequence[str] = ("adjacency", "path"),
+        encoding: str | Sequence[str] = ("graf",),
         operations: Sequence[str] | None = None,
         warp: str = "yeo-johnson",
         trees: int = 100,
@@ -154,6 +79,14 @@ class ForestPredictor(EnsemblePredictor):
         self.max_features = max_features
         self.min_samples_leaf = min_samples_leaf
         self.random_state = random_state
+
+    def suggest(self, trial: "Trial") -> dict[str, Any]:
+        """Suggest parameters to try instead of these."""
+        return {
+            "encoding": suggest_encoding(trial),
+            "max_features": trial.suggest_float("max_features", 0.1, 1.0),
+            "min_samples_leaf": trial.suggest_int("min_samples_leaf", 1, 4),
+        }
 
     def _check_parameters(self) -> None:
         check_whole_number("trees", self.trees, 2)
@@ -173,18 +106,15 @@ class ForestPredictor(EnsemblePredictor):
             bootstrap=True,
             random_state=self.random_state,
         ).fit(matrix, targets)
-        self.trees_ = Trees.extract(forest)
+        self.trees_ = Trees.extract(forest.estimators_)
         seen = _seen(inputs, forest.estimators_samples_)
-        residuals, spreads = self._unseen_errors(matrix, targets, seen)
-        self.noise_, self.factor_ = calibrate(residuals, spreads)
+        self._calibrate(targets, *self._unseen(matrix, seen))
 
-    def _unseen_errors(
-        self,
-        matrix: NDArray[np.float64],
-        targets: NDArray[np.float64],
-        seen: NDArray[np.bool_],
+    def _unseen(
+        self, matrix: NDArray[np.float64], seen: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return residuals and spreads of trees that have not seen a label, where there are two."""
+        """Return mean and spread of the trees that did not see a label, NaN without two of them."""
+        means, spreads = np.full((2, len(matrix)), np.nan)
         leaves = self.trees_.leaves(matrix)
         unseen = ~seen
         rows = unseen.sum(axis=1) >= 2
@@ -194,7 +124,8 @@ class ForestPredictor(EnsemblePredictor):
         between = (weights * (predictions - mean[:, None]) ** 2).sum(axis=1)
         between /= 1 - (weights**2).sum(axis=1)
         within = (weights * self.trees_.variances[leaves[rows]]).sum(axis=1)
-        return targets[rows] - mean, between + within
+        means[rows], spreads[rows] = mean, between + within
+        return means, spreads
 
     def _members(self, inputs: Inputs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         leaves = self.trees_.leaves(self.features_.transform(inputs))

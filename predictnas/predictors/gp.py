@@ -1,28 +1,25 @@
 """The Gaussian process predictor."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictnas.predictors.base import PosteriorOver, Predictor
 from predictnas.predictors.checks import check_whole_number
 from predictnas.predictors.features import Features
+from predictnas.predictors.gaussian_process import GaussianProcessPredictor, evenly_spread
 from predictnas.predictors.inputs import Inputs
+from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
 
 if TYPE_CHECKING:
-    from botorch.posteriors.gpytorch import GPyTorchPosterior
+    from optuna import Trial
     from torch import Tensor
 
 __all__ = ["GPPredictor"]
 
-# Added to the diagonal of joint posteriors, relative to the prior variance: rows whose graphs
-# are equal would otherwise have a singular covariance.
-JITTER = 1e-6
 
-
-class GPPredictor(Predictor):
+class GPPredictor(GaussianProcessPredictor):
     r"""An exact Gaussian process with an RBF kernel and automatic relevance.
 
     Every encoding of the graph and every numeric column has a lengthscale of its own,
@@ -58,20 +55,13 @@ class GPPredictor(Predictor):
         The map from tables to rows.
     rows_ : array ``(n, d)``
         The training rows.
-    cholesky_ : array ``(n, n)``
-        The lower Cholesky factor `L` of their covariance with noise.
-    weights_ : array ``(n,)``
-        :math:`(L L^\top)^{-1} (z - m)`.
-
-    References
-    ----------
-    C. E. Rasmussen, C. K. I. Williams. Gaussian processes for machine learning, algorithm 2.1.
-    MIT Press 2006.
+    noise_, mean_, cholesky_, weights_
+        See `GaussianProcessPredictor`.
     """
 
     def __init__(
         self,
-        encoding: str | Sequence[str] = ("adjacency", "path"),
+        encoding: str | Sequence[str] = ("graf",),
         operations: Sequence[str] | None = None,
         warp: str = "yeo-johnson",
         max_iterations: int = 200,
@@ -83,6 +73,10 @@ class GPPredictor(Predictor):
         self.max_iterations = max_iterations
         self.max_search_labels = max_search_labels
 
+    def suggest(self, trial: "Trial") -> dict[str, Any]:
+        """Suggest parameters to try instead of these."""
+        return {"encoding": suggest_encoding(trial), "warp": suggest_warp(trial)}
+
     def _check_parameters(self) -> None:
         check_whole_number("max_iterations", self.max_iterations, 1)
         check_whole_number("max_search_labels", self.max_search_labels, 1)
@@ -91,57 +85,34 @@ class GPPredictor(Predictor):
         import torch
 
         from predictnas.predictors import exact_gp
-        from predictnas.predictors.threads import single_thread
 
         self.features_ = Features.learn(inputs, self.encoding, self.operations)
         self.rows_ = self.features_.transform(inputs)
-        searched = _spread(self.rows_, targets, self.max_search_labels)
-        self.hyperparameters_ = exact_gp.fit(
+        searched = evenly_spread(self.rows_, targets, self.max_search_labels)
+        found = exact_gp.fit(
             self.rows_[searched], targets[searched], self.features_.groups, self.max_iterations
         )
-        with single_thread():
-            rows = torch.from_numpy(self.rows_)
-            covariance = self._covariance(rows, rows)
-            covariance.diagonal().add_(self.hyperparameters_.noise)
-            factor = torch.linalg.cholesky(covariance)
-            centred = torch.from_numpy(targets - self.hyperparameters_.mean)
-            weights = torch.cholesky_solve(centred.unsqueeze(-1), factor).squeeze(-1)
-        self.cholesky_ = factor.numpy()
-        self.weights_ = weights.numpy()
+        self.hyperparameters_ = found
+        covariance = self._cross(torch.from_numpy(self.rows_))
+        self._condition(covariance, targets, found.noise, found.mean)
 
-    def _predict(self, inputs: Inputs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def _points(self, inputs: Inputs) -> "Tensor":
         import torch
 
-        mean, half = self._solve(torch.from_numpy(self.features_.transform(inputs)))
-        prior = self.hyperparameters_.outputscale
-        variance = (prior - half.square().sum(dim=0)).clamp_min(JITTER * prior)
-        return mean.numpy(), (variance + self.hyperparameters_.noise).sqrt().numpy()
+        return torch.from_numpy(self.features_.transform(inputs))
 
-    def _posterior_over(self, inputs: Inputs) -> PosteriorOver:
-        import torch
-        from botorch.posteriors.gpytorch import GPyTorchPosterior
-        from gpytorch.distributions import MultivariateNormal
-
-        features = torch.from_numpy(self.features_.transform(inputs))
-        mean, half = self._solve(features)
-
-        def posterior(rows: "Tensor") -> "GPyTorchPosterior":
-            selected = half[:, rows].movedim(0, -1)  # (*batch, q, n)
-            prior = self._covariance(features[rows], features[rows])
-            covariance = prior - selected @ selected.mT
-            covariance.diagonal(dim1=-2, dim2=-1).add_(JITTER * self.hyperparameters_.outputscale)
-            return GPyTorchPosterior(MultivariateNormal(mean[rows], covariance))
-
-        return posterior
-
-    def _solve(self, features: "Tensor") -> tuple["Tensor", "Tensor"]:
-        """Return the posterior mean ``(m,)`` and :math:`L^{-1} k(X, x)`, shape ``(n, m)``."""
+    def _prior(self, points: "Tensor") -> "Tensor":
         import torch
 
-        cross = self._covariance(torch.from_numpy(self.rows_), features)
-        mean = cross.mT @ torch.from_numpy(self.weights_) + self.hyperparameters_.mean
-        factor = torch.from_numpy(self.cholesky_)
-        return mean, torch.linalg.solve_triangular(factor, cross, upper=False)
+        return torch.full((len(points),), self.hyperparameters_.outputscale, dtype=torch.float64)
+
+    def _cross(self, points: "Tensor") -> "Tensor":
+        import torch
+
+        return self._covariance(torch.from_numpy(self.rows_), points)
+
+    def _among(self, points: "Tensor", rows: "Tensor") -> "Tensor":
+        return self._covariance(points[rows], points[rows])
 
     def _covariance(self, first: "Tensor", second: "Tensor") -> "Tensor":
         import torch
@@ -150,13 +121,3 @@ class GPPredictor(Predictor):
 
         groups = torch.from_numpy(self.features_.groups)
         return covariance(self.hyperparameters_, groups, first, second)
-
-
-def _spread(
-    rows: NDArray[np.float64], targets: NDArray[np.float64], count: int
-) -> NDArray[np.int64]:
-    """Return the numbers of at most ``count`` rows, evenly spread over their sorted order."""
-    if len(rows) <= count:
-        return np.arange(len(rows))
-    order = np.lexsort((targets, *rows.T))  # targets decide among equal rows
-    return np.sort(order[np.linspace(0, len(rows) - 1, count).astype(np.int64)])

@@ -49,6 +49,11 @@ class Inputs:
         graphs = None if self.graphs is None else self.graphs[start:stop]
         return Inputs(graphs, self.numeric[start:stop], self.columns)
 
+    def taken(self, rows: NDArray[np.int64]) -> "Inputs":
+        """Return the rows with the given numbers."""
+        graphs = None if self.graphs is None else tuple(self.graphs[row] for row in rows.tolist())
+        return Inputs(graphs, self.numeric[rows], self.columns)
+
     def identities(self) -> list[str]:
         """Return a text for every row, equal for rows that hold the same architecture.
 

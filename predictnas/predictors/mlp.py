@@ -1,17 +1,24 @@
 """The ensemble of multilayer perceptrons."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from predictnas.predictors.calibration import calibrate
 from predictnas.predictors.checks import check_number, check_whole_number
-from predictnas.predictors.ensemble import EnsemblePredictor
+from predictnas.predictors.ensemble import EnsemblePredictor, left_out, unseen
 from predictnas.predictors.features import Features
 from predictnas.predictors.inputs import Inputs
+from predictnas.predictors.suggestions import suggest_encoding
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 __all__ = ["MLPEnsemble"]
+
+# Rows that go through all members at once; more would leave the processor's cache.
+CHUNK_ROWS = 256
 
 
 class MLPEnsemble(EnsemblePredictor):
@@ -54,7 +61,7 @@ class MLPEnsemble(EnsemblePredictor):
         The map from tables to rows.
     layers_ : tuple of arrays
         Weights ``(s, inputs, outputs)`` and biases ``(s, 1, outputs)`` of the layers, in turn.
-    noise_, factor_ : float
+    noise_, factor_, held_out_
         See `EnsemblePredictor`.
 
     References
@@ -67,7 +74,7 @@ class MLPEnsemble(EnsemblePredictor):
 
     def __init__(
         self,
-        encoding: str | Sequence[str] = ("adjacency", "path"),
+        encoding: str | Sequence[str] = ("graf",),
         operations: Sequence[str] | None = None,
         warp: str = "yeo-johnson",
         folds: int = 5,
@@ -91,6 +98,16 @@ class MLPEnsemble(EnsemblePredictor):
         self.batch_size = batch_size
         self.random_state = random_state
 
+    def suggest(self, trial: "Trial") -> dict[str, Any]:
+        """Suggest parameters to try instead of these."""
+        return {
+            "encoding": suggest_encoding(trial),
+            "width": trial.suggest_int("width", 16, 128, log=True),
+            "depth": trial.suggest_int("depth", 1, 3),
+            "learning_rate": trial.suggest_float("learning_rate", 0.003, 0.03, log=True),
+            "steps": trial.suggest_int("steps", 100, 400, step=50),
+        }
+
     def _check_parameters(self) -> None:
         check_whole_number("folds", self.folds, 2)
         check_whole_number("repeats", self.repeats, 2)
@@ -107,7 +124,7 @@ class MLPEnsemble(EnsemblePredictor):
         self.features_ = Features.learn(inputs, self.encoding, self.operations)
         matrix = self.features_.transform(inputs)
         generator = np.random.default_rng(self.random_state)
-        held_out = self._held_out(inputs, generator)
+        held_out = left_out(self.architectures_, self.folds, self.repeats, generator)
         self.layers_ = train(
             matrix,
             targets,
@@ -118,24 +135,8 @@ class MLPEnsemble(EnsemblePredictor):
             batch_size=self.batch_size,
             generator=generator,
         )
-        if held_out.any():
-            # Every column holds the members that leave a row out, one of each split.
-            members = np.argsort(~held_out, axis=0, kind="stable")[: self.repeats]
-            unseen = np.take_along_axis(_forward(self.layers_, matrix), members, axis=0)
-            residuals = targets - unseen.mean(axis=0)
-            self.noise_, self.factor_ = calibrate(residuals, unseen.var(axis=0, ddof=1))
-        else:
-            self.noise_, self.factor_ = calibrate(np.zeros(0), np.zeros(0))
-
-    def _held_out(self, inputs: Inputs, generator: np.random.Generator) -> NDArray[np.bool_]:
-        """Return whether a member leaves a row out, shape ``(s, n)``."""
-        _, group = np.unique(inputs.identities(), return_inverse=True)
-        number = int(group.max()) + 1
-        folds = min(self.folds, number)
-        if folds < 2:
-            return np.zeros((self.folds * self.repeats, len(inputs)), dtype=np.bool_)
-        splits = [generator.permutation(number) % folds for _ in range(self.repeats)]
-        return np.concatenate([split[group] == np.arange(folds)[:, None] for split in splits])
+        predictions = _forward(self.layers_, matrix)
+        self._calibrate(targets, *unseen(predictions, held_out, self.repeats))
 
     def _members(self, inputs: Inputs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         members = _forward(self.layers_, self.features_.transform(inputs))
@@ -147,7 +148,10 @@ def _forward(
 ) -> NDArray[np.float64]:
     """Return the outputs of all members, shape ``(s, n)``."""
     *hidden, weights, biases = layers
-    values = matrix
-    for index in range(0, len(hidden), 2):
-        values = np.maximum(values @ hidden[index] + hidden[index + 1], 0.0)
-    return (values @ weights + biases)[..., 0]
+    parts = []
+    for start in range(0, len(matrix), CHUNK_ROWS):
+        values = matrix[start : start + CHUNK_ROWS]
+        for index in range(0, len(hidden), 2):
+            values = np.maximum(values @ hidden[index] + hidden[index + 1], 0.0)
+        parts.append((values @ weights + biases)[..., 0])
+    return np.concatenate(parts, axis=1)

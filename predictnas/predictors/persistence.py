@@ -23,10 +23,15 @@ from encoders import ArchGraph
 from predictnas import __version__
 from predictnas.errors import InputError
 from predictnas.predictors.base import Predictor
+from predictnas.predictors.deep_gp import DeepKernel
 from predictnas.predictors.features import Features, GraphEncodings, NumericWarps
-from predictnas.predictors.forest import Trees
+from predictnas.predictors.gnn import PretrainedFlow
 from predictnas.predictors.hyperparameters import Hyperparameters
+from predictnas.predictors.ridge import LinearHyperparameters
+from predictnas.predictors.trees import Trees
 from predictnas.predictors.warp import YeoJohnson
+from predictnas.predictors.wl_gp import WLHyperparameters
+from predictnas.predictors.wl_kernel import WLGraphs
 
 __all__ = ["load_predictor", "save_predictor"]
 
@@ -35,7 +40,19 @@ FORMAT = 1
 # else, and building one of these runs no code but the assignment of its fields.
 RECORDS: dict[str, type[Any]] = {
     record.__name__: record
-    for record in (Features, GraphEncodings, Hyperparameters, NumericWarps, Trees, YeoJohnson)
+    for record in (
+        DeepKernel,
+        Features,
+        GraphEncodings,
+        Hyperparameters,
+        LinearHyperparameters,
+        NumericWarps,
+        PretrainedFlow,
+        Trees,
+        WLGraphs,
+        WLHyperparameters,
+        YeoJohnson,
+    )
 }
 HEADER, CHECKSUM = "header", "checksum"
 FITTED = re.compile("[a-z][a-z0-9_]*_")

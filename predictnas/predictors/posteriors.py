@@ -9,6 +9,7 @@ from botorch.posteriors.transformed import TransformedPosterior
 from gpytorch.distributions import MultivariateNormal
 from torch import Tensor
 
+from predictnas.predictors.mixture import MixturePosterior
 from predictnas.predictors.warp import YeoJohnson
 
 __all__ = ["in_target_unit"]
@@ -27,11 +28,13 @@ def in_target_unit(posterior: Posterior, warp: YeoJohnson) -> Posterior:
     Returns
     -------
     Posterior
-        An ensemble stays an ensemble. A Gaussian stays Gaussian where the warp is affine (power
-        1); otherwise its samples are transformed, and mean and variance are the exact moments of
-        the transformed marginals up to quadrature, which is the moment matching that analytic
-        acquisition functions need.
+        An ensemble stays an ensemble, a mixture is one of transformed components. A Gaussian stays
+        Gaussian where the warp is affine (power 1); otherwise its samples are transformed, and
+        mean and variance are the exact moments of the transformed marginals up to quadrature,
+        which is the moment matching that analytic acquisition functions need.
     """
+    if isinstance(posterior, MixturePosterior):
+        return posterior.map(lambda each: in_target_unit(each, warp))
     if isinstance(posterior, EnsemblePosterior):
         return EnsemblePosterior(_inverse(posterior.values, warp))
     if warp.power == 1.0 and isinstance(posterior, GPyTorchPosterior):

@@ -8,16 +8,21 @@ import optuna
 from predictnas.errors import unknown_name
 from predictnas.search.acquisition import ACQUISITIONS
 from predictnas.search.bananas import BananasSampler, Scorer
+from predictnas.search.designs import DESIGNS, diverse_design, get_design, uncertain_batch
 from predictnas.search.valid import ValidSampler
 from predictnas.spaces import Space
 
 __all__ = [
     "ACQUISITIONS",
+    "DESIGNS",
     "SEARCHERS",
     "BananasSampler",
     "Scorer",
     "ValidSampler",
+    "diverse_design",
+    "get_design",
     "get_searcher",
+    "uncertain_batch",
 ]
 
 

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from predictnas.errors import InputError
-from predictnas.evaluation import calibration
+from predictnas.evaluation import calibration, constant_nll
 
 
 def test_values_worked_by_hand():
@@ -58,3 +58,23 @@ def test_arguments_are_checked():
         calibration([1, 2], [1, float("nan")], [1, 1])
     with pytest.raises(InputError, match="above zero, found 0"):
         calibration([1, 2], [1, 2], [1, 0])
+
+
+def test_constant_deviation_is_that_of_the_residuals():
+    rng = np.random.default_rng(0)
+    y, mean, residuals = rng.normal(size=50), rng.normal(size=50), rng.normal(size=7)
+    sigma = np.sqrt(np.mean(residuals**2))
+    expected = -stats.norm.logpdf(y, mean, sigma).mean()
+    assert constant_nll(y, mean, residuals) == pytest.approx(expected)
+    best = calibration(y, mean, np.ones(50)).baseline_nll
+    assert constant_nll(y, mean, y - mean) == pytest.approx(best)
+    assert constant_nll(y, mean, residuals) > best
+
+
+def test_constant_deviation_without_residuals_is_undefined():
+    assert np.isnan(constant_nll([1.0], [2.0], []))
+    assert np.isnan(constant_nll([1.0], [2.0], [0.0, 0.0]))
+    with pytest.raises(InputError, match=r"found shapes \(1,\) and \(2,\)"):
+        constant_nll([1.0], [2.0, 3.0], [1.0])
+    with pytest.raises(InputError, match="finite measurements, means and residuals"):
+        constant_nll([1.0], [2.0], [np.nan])

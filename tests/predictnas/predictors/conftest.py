@@ -9,7 +9,15 @@ from predictnas.predictors import Predictor, get_predictor
 from predictnas.spaces.nasbench201 import NasBench201
 
 # Smaller than the defaults where a predictor's cost allows it; others run as they are.
-FAST: dict[str, dict[str, Any]] = {"mlp": {"steps": 60}, "forest": {"trees": 40}}
+FAST: dict[str, dict[str, Any]] = {
+    "mlp": {"steps": 60},
+    "gnn": {"width": 12, "steps": 50},
+    "forest": {"trees": 40},
+    "gp-deep": {"steps": 20},
+    "boosting": {"trees": 40},
+    "lcsvr": {"curve": "proxy_"},
+    "auto": {"members": ("gp", "forest")},
+}
 
 
 @pytest.fixture(scope="session")

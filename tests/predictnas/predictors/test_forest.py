@@ -5,8 +5,9 @@ from sklearn.ensemble import ExtraTreesRegressor
 
 from encoders import ArchGraph
 from predictnas.predictors import ForestPredictor
-from predictnas.predictors.forest import Trees, _seen
+from predictnas.predictors.forest import _seen
 from predictnas.predictors.inputs import read_inputs
+from predictnas.predictors.trees import Trees
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def forest():
 
 
 def test_extracted_trees_are_those_of_scikit_learn(forest):
-    trees = Trees.extract(forest)
+    trees = Trees.extract(forest.estimators_)
     rows = np.random.default_rng(1).standard_normal((1300, 4))
     leaves = trees.leaves(rows)
     np.testing.assert_array_equal(leaves - trees.roots, forest.apply(rows))
@@ -31,7 +32,7 @@ def test_variance_in_a_leaf_is_that_of_its_targets():
     rows = np.array([[0.0], [0.0], [0.0], [1.0]])
     targets = np.array([1.0, 2.0, 6.0, 9.0])
     forest = ExtraTreesRegressor(n_estimators=3, random_state=0).fit(rows, targets)
-    trees = Trees.extract(forest)
+    trees = Trees.extract(forest.estimators_)
     leaves = trees.leaves(rows)
     np.testing.assert_allclose(trees.means[leaves[:, 0]], [3.0, 3.0, 3.0, 9.0])
     np.testing.assert_allclose(trees.variances[leaves[:, 0]], [14 / 3, 14 / 3, 14 / 3, 0.0])

@@ -4,7 +4,6 @@ import torch
 
 from predictnas.predictors import MLPEnsemble
 from predictnas.predictors.batched_mlp import _Batches, _initial_layers, train
-from predictnas.predictors.inputs import read_inputs
 from predictnas.predictors.mlp import _forward
 
 SETTINGS = {"hidden": (6, 5), "learning_rate": 0.01, "batch_size": 100}
@@ -96,17 +95,6 @@ def test_batches_are_drawn_without_replacement_from_what_a_member_may_see():
         np.add.at(drawn, (members.numpy(), rows.numpy()), 1)
     assert (drawn[held_out] == 0).all()
     np.testing.assert_allclose(drawn[~held_out], 200 * 5 / 8, rtol=0.3)
-
-
-def test_copies_of_an_architecture_are_left_out_together(cells):
-    table, _ = cells(7)
-    inputs = read_inputs(table.iloc[np.tile(np.arange(7), 3)])
-    predictor = MLPEnsemble(folds=3, repeats=2)
-    held_out = predictor._held_out(inputs, np.random.default_rng(0))
-    assert held_out.shape == (6, 21)
-    np.testing.assert_array_equal(held_out[:, :7], held_out[:, 7:14])
-    np.testing.assert_array_equal(held_out[:3].sum(axis=0), np.ones(21))
-    np.testing.assert_array_equal(held_out[3:].sum(axis=0), np.ones(21))
 
 
 def test_fewer_architectures_than_folds(cells):

@@ -15,17 +15,26 @@ PARAMETERS = {
     "warp": ("none", "logit"),
     "max_iterations": (1, 0),
     "max_search_labels": (10, 0),
+    "iterations": (2, -1),
+    "prior_std": (0.5, 0.0),
+    "subsample": (1.0, 0.0),
+    "curve": (("proxy_heavy", "proxy_noise"), "no_such_curve"),
+    "nu": (0.2, 0.0),
     "folds": (3, 1),
-    "repeats": (2, 1),
+    "repeats": (4, 1),
     "width": (8, 0),
     "depth": (1, 0),
     "learning_rate": (0.001, 0.0),
-    "steps": (20, 0),
+    "steps": (10, 0),
     "batch_size": (8, 0),
     "random_state": (1, -1),
-    "trees": (10, 1),
+    "trees": (10, 0),
     "max_features": (1.0, 0.0),
     "min_samples_leaf": (4, 0),
+    "loss": ("squared", "absolute"),
+    "pretrained": (lambda gnn, table: gnn.pretrain(table, steps=2).pretrained, "weights"),
+    "members": (("forest",), ("forest", "auto")),
+    "strength": (1.0, 0.0),
 }
 PARAMETER_CASES = [
     (name, parameter)
@@ -43,6 +52,8 @@ def test_every_parameter_matters_or_is_refused(name, parameter, make, cells):
         make(name, **{parameter: refused}).fit(table, accuracy)
     if parameter == "operations":  # what it changes is what is accepted, tested above
         return
+    if callable(changed):
+        changed = changed(make(name), table)
     default = make(name).fit(table, accuracy).predict(table, return_std=True)
     other = make(name, **{parameter: changed}).fit(table, accuracy)
     assert not np.allclose(default, other.predict(table, return_std=True), rtol=1e-6)

@@ -192,7 +192,7 @@ def test_what_cannot_be_stored_is_refused(predictor, cells, tmp_path):
     class Own(GPPredictor):
         pass
 
-    with pytest.raises(InputError, match="expected a predictor among gp, mlp, forest, found Own"):
+    with pytest.raises(InputError, match="expected a predictor among gp, .*, found Own"):
         save_predictor(Own().fit(*cells(5)), path)
     odd = GPPredictor().fit(*cells(5))
     odd.extra_ = {1, 2}

@@ -180,3 +180,25 @@ def test_refuses_several_objectives(space: Space) -> None:
     )
     with pytest.raises(ValueError, match="multi-objective"):
         study.optimize(lambda trial: (space.suggest(trial)[0], 1.0), n_trials=1)
+
+
+def test_of_several_seeds_the_mean_counts(space: Space) -> None:
+    """Labels of one architecture spread over trials propose what their mean in one would."""
+    evaluate = objective(space)
+    proposals = []
+    for spread in ((0.0,), (-3.0, 1.0, 2.0)):
+        study = optuna.create_study(direction="maximize")
+        for arch in space.sample(8, np.random.default_rng(0), distinct=True):
+            params = space.params(arch)
+            value = evaluate(optuna.trial.FixedTrial(params))  # type: ignore[arg-type]
+            for shift in spread:
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        params=params, distributions=space.distributions(), value=value + shift
+                    )
+                )
+        study.sampler = BananasSampler(space, num_initial=6, seed=0)
+        trial = study.ask()
+        proposals.append((space.suggest(trial), study.trials[-1].user_attrs["predicted_mean"]))
+    assert proposals[0][0] == proposals[1][0]
+    assert proposals[0][1] == pytest.approx(proposals[1][1])

@@ -1,0 +1,170 @@
+"""Training many flow networks at once, on labels or on what is known without labels."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from encoders import GraphBatch
+from encoders.pyg import to_pyg
+from predictnas.predictors.flow_network import (
+    Flow,
+    FlowWeights,
+    embed,
+    initial_weights,
+    read_out,
+    score,
+)
+from predictnas.predictors.ranking import Loss
+from predictnas.predictors.threads import single_thread
+
+__all__ = ["predict", "start", "train"]
+
+WEIGHT_DECAY = 0.01
+# Graphs that are embedded at once: the states of their nodes fit into a processor's cache.
+CHUNK_GRAPHS = 256
+
+Arrays = tuple[NDArray[np.float64], ...]
+
+
+def start(
+    members: int,
+    operations: int,
+    width: int,
+    numbers: int,
+    hidden: int,
+    outputs: int,
+    generator: np.random.Generator,
+    pretrained: Sequence[NDArray[np.float64]] | None = None,
+) -> FlowWeights:
+    """Return the weights to train from: drawn, and where there are pretrained ones, these.
+
+    Of pretrained weights, everything that concerns graphs is taken; what reads numbers and the
+    last layer are drawn anew.
+    """
+    drawn = initial_weights(members, operations, width, numbers, hidden, outputs, generator)
+    if pretrained is None:
+        return drawn
+    known = FlowWeights(*(torch.tensor(array, dtype=torch.float32) for array in pretrained))
+    return drawn._replace(
+        start=known.start[:, :members],
+        gates=known.gates[:, :, :members],
+        turn=known.turn[:, :members],
+        bias=known.bias[:, :members],
+        own=known.own[:members],
+        read=known.read[:members],
+        read_bias=known.read_bias[:members],
+    )
+
+
+def train(
+    weights: FlowWeights,
+    graphs: GraphBatch | None,
+    numbers: NDArray[np.float64],
+    targets: NDArray[np.float64],
+    seen: NDArray[np.bool_],
+    *,
+    loss: Loss,
+    learning_rate: float,
+    steps: int,
+    batch_size: int,
+    generator: np.random.Generator,
+) -> Arrays:
+    """Train `s` members by Adam with decoupled weight decay, all in the same steps.
+
+    Parameters
+    ----------
+    weights
+        Where to start from, in single precision.
+    graphs
+        `n` canonical graphs, None where there are numbers alone.
+    numbers
+        What is known beside every graph, shape ``(n, g)``.
+    targets
+        What scores are compared with, shape ``(n, t)``.
+    seen
+        Whether a member may see a row, shape ``(s, n)``.
+    loss
+        One of `predictnas.predictors.ranking`.
+    learning_rate
+        The first step size; it falls to zero along a cosine.
+    steps
+        The number of steps.
+    batch_size
+        The number of rows in a step, drawn without replacement; all of them where there are fewer.
+    generator
+        The source of batches.
+
+    Returns
+    -------
+    tuple of arrays
+        The trained weights, in the order of `FlowWeights`.
+    """
+    with single_thread(), torch.enable_grad():
+        trained = FlowWeights(*(each.clone().requires_grad_() for each in weights))
+        rows, labels = torch.from_numpy(numbers).float(), torch.from_numpy(targets).float()
+        visible = torch.from_numpy(seen).float()
+        optimiser = torch.optim.AdamW(list(trained), lr=learning_rate, weight_decay=WEIGHT_DECAY)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+        for flow, batch in _batches(graphs, len(rows), batch_size, steps, generator):
+            scores = score(trained, flow, rows[batch])
+            value = loss(scores, labels[batch], visible[:, batch])
+            optimiser.zero_grad()
+            torch.autograd.backward(value)
+            optimiser.step()
+            schedule.step()
+        return tuple(each.detach().numpy().astype(np.float64) for each in trained)
+
+
+def predict(
+    arrays: Sequence[NDArray[np.float64]],
+    graphs: GraphBatch | None,
+    of_row: NDArray[np.int64],
+    numbers: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return the scores of `n` rows by `s` members in double precision, shape ``(s, n, t)``.
+
+    Parameters
+    ----------
+    arrays
+        The weights, in the order of `FlowWeights`.
+    graphs
+        The distinct canonical graphs, None where there are numbers alone.
+    of_row
+        The number of the graph of every row, shape ``(n,)``.
+    numbers
+        What is known beside every graph, shape ``(n, g)``.
+    """
+    with single_thread(), torch.no_grad():
+        weights = FlowWeights(*(torch.from_numpy(array) for array in arrays))
+        embeddings = None
+        if graphs is not None:
+            chunks = np.split(
+                np.arange(len(graphs)), range(CHUNK_GRAPHS, len(graphs), CHUNK_GRAPHS)
+            )
+            parts = [embed(weights, _flow(graphs, rows, torch.float64)) for rows in chunks]
+            embeddings = torch.cat(parts, dim=1)[:, torch.from_numpy(of_row)]
+        return read_out(weights, embeddings, torch.from_numpy(numbers)).numpy()
+
+
+def _batches(
+    graphs: GraphBatch | None,
+    rows: int,
+    batch_size: int,
+    steps: int,
+    generator: np.random.Generator,
+) -> Iterator[tuple[Flow | None, Tensor]]:
+    """Yield a batch for every step, as a flow and the numbers of its rows."""
+    batch, flow = np.arange(rows), None
+    for step in range(steps):
+        if rows > batch_size:
+            batch = generator.permutation(rows)[:batch_size]
+        if graphs is not None and (rows > batch_size or step == 0):
+            flow = _flow(graphs, batch, torch.float32)
+        yield flow, torch.from_numpy(batch)
+
+
+def _flow(graphs: GraphBatch, rows: NDArray[np.int64], dtype: torch.dtype) -> Flow:
+    return Flow(to_pyg(graphs.taken(rows), graphs.operations), dtype)

@@ -1,0 +1,101 @@
+"""Regression trees as plain arrays."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sklearn.tree import DecisionTreeRegressor
+
+__all__ = ["Trees"]
+
+# Pairs of a row and a tree that are looked at at once; more would leave the processor's cache.
+CHUNK_PAIRS = 2**15
+
+
+@dataclass(frozen=True, eq=False)
+class Trees:
+    """Regression trees as arrays over all their nodes.
+
+    Attributes
+    ----------
+    roots
+        The node at which each of the `s` trees starts, shape ``(s,)``.
+    columns, thresholds
+        A row goes left at a node if its column is at most the threshold, shape ``(nodes,)``.
+    left, right
+        The children of every node; a leaf is its own child.
+    means, variances
+        Mean and variance of the training targets at every node.
+    depth
+        The number of decisions on the longest path.
+    """
+
+    roots: NDArray[np.int64]
+    columns: NDArray[np.int64]
+    thresholds: NDArray[np.float64]
+    left: NDArray[np.int64]
+    right: NDArray[np.int64]
+    means: NDArray[np.float64]
+    variances: NDArray[np.float64]
+    depth: int
+
+    @classmethod
+    def extract(cls, estimators: "Iterable[DecisionTreeRegressor]") -> Self:
+        """Take the trees out of fitted scikit-learn estimators."""
+        trees = [estimator.tree_ for estimator in estimators]
+        roots = np.cumsum([0, *(tree.node_count for tree in trees)])[:-1].astype(np.int64)
+
+        def joined(name: str) -> NDArray[np.float64]:
+            return np.concatenate([np.asarray(getattr(tree, name)).reshape(-1) for tree in trees])
+
+        offsets = np.repeat(roots, [tree.node_count for tree in trees])
+        left = joined("children_left").astype(np.int64)
+        right = joined("children_right").astype(np.int64)
+        leaf = left < 0
+        itself = np.arange(len(leaf))
+        return cls(
+            roots=roots,
+            columns=np.where(leaf, 0, joined("feature")).astype(np.int64),
+            thresholds=joined("threshold"),
+            left=np.where(leaf, itself, left + offsets),
+            right=np.where(leaf, itself, right + offsets),
+            means=joined("value"),
+            variances=joined("impurity"),
+            depth=max(int(tree.max_depth) for tree in trees),
+        )
+
+    def leaves(self, matrix: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Return the leaf of every row in every tree, shape ``(n, s)``."""
+        # scikit-learn's trees compare single-precision features.
+        single = matrix.astype(np.float32)
+        step = max(1, CHUNK_PAIRS // len(self.roots))
+        return np.concatenate(
+            [self._descend(single[start : start + step]) for start in range(0, len(single), step)]
+        )
+
+    def _descend(self, matrix: NDArray[np.float32]) -> NDArray[np.int64]:
+        values = matrix.ravel()
+        starts = np.arange(len(matrix))[:, None] * matrix.shape[1]
+        nodes = np.broadcast_to(self.roots, (len(matrix), len(self.roots)))
+        for _ in range(self.depth):
+            entries = values.take(starts + self.columns.take(nodes))
+            goes_right = entries > self._limits.take(nodes)
+            nodes = self._children.take(2 * nodes + goes_right)
+        return nodes
+
+    @cached_property
+    def _limits(self) -> NDArray[np.float32]:
+        """The largest numbers of single precision that are at most the thresholds."""
+        limits = self.thresholds.astype(np.float32)
+        lower = np.nextafter(limits, np.float32(-np.inf))
+        return np.where(limits > self.thresholds, lower, limits)
+
+    @cached_property
+    def _children(self) -> NDArray[np.int64]:
+        return np.column_stack([self.left, self.right]).ravel()

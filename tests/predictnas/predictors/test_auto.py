@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kendalltau
+
+from predictnas.errors import InputError
+from predictnas.predictors import AutoPredictor, ForestPredictor, GPPredictor
+from predictnas.predictors.inputs import read_inputs
+from predictnas.predictors.mixture import MixturePosterior
+from predictnas.predictors.stacking import combine
+
+MEMBERS = ("gp", "forest")
+
+
+@pytest.fixture(scope="module")
+def fitted(cells):
+    table, accuracy = cells(140, noise=0.6)
+    return AutoPredictor(members=MEMBERS).fit(table[:40], accuracy[:40]), table, accuracy
+
+
+def test_members_are_those_named_fitted_to_warped_targets(fitted):
+    predictor, table, accuracy = fitted
+    gp, forest = predictor.members_
+    assert (type(gp), type(forest)) == (GPPredictor, ForestPredictor)
+    alone = GPPredictor(warp="none").fit(table[:40], predictor.warp_.transform(accuracy[:40]))
+    np.testing.assert_allclose(gp.predict(table), alone.predict(table), rtol=1e-12)
+    assert predictor.weights_.sum() == pytest.approx(1)
+
+
+def test_prediction_is_the_weighted_mixture(fitted):
+    predictor, table, _ = fitted
+    each = np.array([m.predict(table, return_std=True) for m in predictor.members_])
+    mean, variance = combine(predictor.weights_, each[:, 0], each[:, 1])
+    expected = predictor.warp_.moments(mean, np.sqrt(predictor.factor_ * variance))
+    np.testing.assert_allclose(predictor.predict(table, return_std=True), expected)
+
+
+def test_default_stack_is_about_as_good_as_its_best_member_or_better(cells):
+    table, accuracy = cells(300, noise=0.5)
+    predictor = AutoPredictor().fit(table[:60], accuracy[:60])
+    stack = kendalltau(predictor.predict(table[60:]), accuracy[60:]).statistic
+    members = [
+        kendalltau(member.predict(table[60:]), accuracy[60:]).statistic
+        for member in predictor.members_
+    ]
+    assert stack > max(members) - 0.02
+
+
+def test_held_out_predictions_are_calibrated(fitted):
+    predictor, _, accuracy = fitted
+    mean, std = predictor.held_out_predictions()
+    assert kendalltau(mean, accuracy[:40]).statistic > 0.3
+    assert np.mean(np.abs(mean - accuracy[:40]) < 1.645 * std) == pytest.approx(0.9, abs=0.1)
+
+
+def test_members_without_held_out_predictions_are_refitted_on_folds(cells, monkeypatch):
+    table, accuracy = cells(20)
+    rows = np.repeat(np.arange(20), 2)
+    fits = []
+    fit = ForestPredictor.fit
+
+    def watched(self, X, y):
+        fits.append({graph.key() for graph in X["graph"]})
+        return fit(self, X, y)
+
+    monkeypatch.setattr(ForestPredictor, "fit", watched)
+    monkeypatch.setattr(ForestPredictor, "_held_out", lambda self: None)
+    predictor = AutoPredictor(members=MEMBERS).fit(table.iloc[rows], accuracy[rows])
+    whole, *parts = fits
+    assert len(parts) == 5
+    # Architectures with all their copies leave in turn, each once.
+    left = [whole - part for part in parts]
+    assert sorted(map(len, left)) == [4] * 5
+    assert set.union(*left) == whole
+    assert np.isfinite(predictor.held_out_predictions()).all()
+
+
+def test_posterior_is_a_mixture_stretched_to_the_calibrated_variance(fitted):
+    predictor, table, _ = fitted
+    posterior = predictor.posterior_over(table[40:60], warped=True)(torch.arange(20))
+    assert isinstance(posterior, MixturePosterior)
+    np.testing.assert_array_equal(posterior.weights, predictor.weights_)
+    mean, std = predictor._predict(read_inputs(table[40:60]))
+    np.testing.assert_allclose(posterior.mean[:, 0], mean, rtol=1e-6)
+    each = [member.posterior(table[40:60]) for member in predictor.members_]
+    means = np.array([one.mean[:, 0].numpy() for one in each])
+    stds = np.array([one.variance[:, 0].sqrt().numpy() for one in each])
+    _, expected = combine(predictor.weights_, means, stds)
+    np.testing.assert_allclose(posterior.variance[:, 0], predictor.factor_ * expected, rtol=1e-6)
+    # That of a label is larger, by the noise.
+    assert (posterior.variance[:, 0].numpy() < std**2).all()
+
+
+def test_encoding_reaches_the_members(cells):
+    table, accuracy = cells(15)
+    own = AutoPredictor(members=MEMBERS).fit(table, accuracy)
+    given = AutoPredictor(members=MEMBERS, encoding="path").fit(table, accuracy)
+    assert own.members_[0].encoding == GPPredictor().encoding
+    assert [member.encoding for member in given.members_] == ["path", "path"]
+
+
+@pytest.mark.parametrize("members", ["gp", (), ("gp", "gp"), ("gp", "svm"), ("auto",)])
+def test_members_that_are_none_are_refused(members, cells):
+    with pytest.raises(InputError, match="expected members"):
+        AutoPredictor(members=members).fit(*cells(5))
