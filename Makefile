@@ -5,7 +5,7 @@ DEMO := demo
 DEMO_STUDY := sqlite:///$(DEMO)/study.db
 TEST_WORKERS ?= 2
 
-.PHONY: demo test lint types clean
+.PHONY: demo test lint types readme clean
 
 # The main job, end to end: proxies choose a warm start, candidates are trained, BANANAS goes on,
 # the winner is reported and exported. Run again, it goes on where it stopped.
@@ -23,6 +23,10 @@ lint: $(VENV)/.installed-dev
 
 types: $(VENV)/.installed-dev
 	$(BIN)/mypy
+
+# The tables of spaces and encodings in README, from the code.
+readme: $(VENV)/.installed
+	$(BIN)/python -m predictnas.catalogue README.md
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -7,16 +7,19 @@ from typing import Any
 import torch
 
 from predictnas.errors import InputError
+from predictnas.predictors import Predictor, get_predictor
 from predictnas.training import Task
 
 __all__ = [
     "names",
     "parse_scale",
     "parse_workers",
+    "predictors",
     "proxy_names",
     "read_recipe",
     "searcher_options",
     "set_threads",
+    "whole_numbers",
 ]
 
 SMALL_IMAGE = 16
@@ -37,6 +40,32 @@ def names(text: str | None) -> list[str] | None:
     if not found:
         raise InputError(f"expected names separated by commas, found {text!r}")
     return found
+
+
+def predictors(text: str) -> dict[str, Predictor]:
+    """Return unfitted predictors by their names, which are separated by commas.
+
+    Raises
+    ------
+    InputError
+        If there is none of a name.
+    """
+    return {name: get_predictor(name) for name in names(text) or []}
+
+
+def whole_numbers(option: str, text: str) -> list[int]:
+    """Read whole numbers that are separated by commas.
+
+    Raises
+    ------
+    InputError
+        If there is something else between the commas.
+    """
+    entries = names(text) or []
+    for entry in entries:
+        if not entry.isdecimal():
+            raise InputError(f"{option}: expected whole numbers such as 23,46, found {entry!r}")
+    return [int(entry) for entry in entries]
 
 
 def set_threads(threads: int | None, task: Task) -> None:

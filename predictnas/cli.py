@@ -15,15 +15,32 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+benchmark = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Repeat an experiment over a label table.",
+)
+app.add_typer(benchmark, name="benchmark")
+
 DEFAULT_STUDY = "sqlite:///predictnas.db"
 INTERRUPTED = 130
 
-SpaceName = Annotated[str, typer.Option("--space", help="Search space; see `predictnas spaces`.")]
+SpaceName = Annotated[
+    str,
+    typer.Option("--space", help="See `predictnas spaces`; your own: FILE.py:CLASS, which is run."),
+]
+OwnSpace = Annotated[
+    str | None, typer.Option("--space", help="The study's space, if it is your own: FILE.py:CLASS.")
+]
 TaskName = Annotated[str, typer.Option("--task", help="digits, or the path of an .npz file.")]
 StudyUrl = Annotated[
     str, typer.Option("--study", help="Where the labels are: URL of an Optuna storage, #NAME.")
 ]
 Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials the study shall hold.")]
+Labels = Annotated[
+    str, typer.Option("--labels", help="Table file, name of a shipped table, or study URL#NAME.")
+]
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")
 ]
@@ -43,7 +60,7 @@ Proxies = Annotated[
     str | None, typer.Option("--proxies", help="Names of proxies, separated by commas.")
 ]
 BatchSize = Annotated[int, typer.Option("--proxy-batch", min=2, help="Images a proxy sees.")]
-Workers = Annotated[str, typer.Option("--workers", help="Processes that score: a number, or auto.")]
+Workers = Annotated[str, typer.Option("--workers", help="Processes: a number, or auto.")]
 Dtype = Annotated[
     str | None,
     typer.Option("--dtype", help="Type to score in: float32, bfloat16 or float64."),
@@ -77,17 +94,19 @@ def options(
 
 @app.command()
 def spaces(
-    name: Annotated[str | None, typer.Argument(help="A space to show.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A space to show; your own: FILE.py:CLASS, which is run.")
+    ] = None,
     json: JsonFile = None,
 ) -> None:
     """List search spaces, or show one: choices, size, an example."""
     from predictnas.display import show_space, show_spaces
-    from predictnas.spaces import SPACES, get_space
+    from predictnas.spaces import SPACES, get_space, load_space
 
     if name is None:
         show_spaces([get_space(each) for each in SPACES], json)
     else:
-        show_space(get_space(name), json)
+        show_space(load_space(name), json)
 
 
 @app.command()
@@ -98,6 +117,14 @@ def label(
         int | None, typer.Option("--trials", min=1, help="Labels the study shall hold.")
     ] = None,
     archs: ArchSource = None,
+    seeds: Annotated[
+        int,
+        typer.Option("--seeds", min=1, help="Labels an architecture: seed, seed + 1, and so on."),
+    ] = 1,
+    proxies: Annotated[
+        str | None,
+        typer.Option("--proxies", help="Proxies to keep with the labels, separated by commas."),
+    ] = None,
     study: StudyUrl = DEFAULT_STUDY,
     seed: Seed = 0,
     epochs: Epochs = None,
@@ -105,14 +132,25 @@ def label(
     recipe: RecipeFile = None,
     time_limit: Timeout = None,
     device: Device = "auto",
+    workers: Workers = "auto",
     threads: Threads = None,
     json: JsonFile = None,
 ) -> None:
     """Train random or given architectures into a study; run again to go on."""
-    from predictnas import running
+    from predictnas import arguments, running
 
+    processes = arguments.parse_workers(workers)
     run = running.Run.load(space, task, recipe, epochs, scale, study, seed, device, threads)
-    run.label(trials, archs, time_limit=time_limit, json=json)
+    run.label(
+        trials,
+        archs,
+        seeds=seeds,
+        proxies=arguments.names(proxies),
+        workers=processes,
+        threads=threads,
+        time_limit=time_limit,
+        json=json,
+    )
 
 
 @app.command()
@@ -158,38 +196,51 @@ def search(
 @app.command()
 def fit(
     space: SpaceName,
-    labels: Annotated[str, typer.Option("--labels", help="Table file, or study URL#NAME.")],
+    labels: Labels,
     out: Annotated[Path, typer.Option("--out", help="File for the fitted predictor.")],
     target: Annotated[str, typer.Option("--target", help="Column to predict.")] = "valid_accuracy",
-    predictor: Annotated[str, typer.Option("--predictor", help="gp, mlp or forest.")] = "gp",
+    predictor: Annotated[
+        str, typer.Option("--predictor", help="auto, a stack of several, or one by name.")
+    ] = "auto",
     features: Annotated[
-        str, typer.Option("--features", help="all, graph, or column names separated by commas.")
+        str,
+        typer.Option("--features", help="graph, proxies, all, or columns, separated by commas."),
     ] = "all",
     limit: Annotated[
         int | None, typer.Option("--limit", help="Use at most so many rows, drawn at random.")
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option("--tune", min=1, help="Try so many settings of the predictor.")
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option("--cache", help="Folder that keeps what was tried; your own by default."),
     ] = None,
     seed: Seed = 0,
     json: JsonFile = None,
 ) -> None:
     """Train a predictor on labels; print cross-validated correlation and calibration."""
-    from predictnas import console, display, fitting
+    from predictnas import console, display, fitting, tuning
     from predictnas.predictors import save_predictor
     from predictnas.sources import read_label_source
-    from predictnas.spaces import get_space
+    from predictnas.spaces import load_space
     from predictnas.tables import label_table
 
     console.check_outputs(out, json)
-    table = label_table(read_label_source(labels), get_space(space), target)
-    with console.progress("cross-validating", 5) as advance:
+    table = label_table(read_label_source(labels), load_space(space), target)
+    with console.progress("cross-validating", 5 + (trials or 0)) as advance:
         fitted = fitting.fit_predictor(
             table,
             predictor,
             features=features,
             limit=limit,
             seed=seed,
+            trials=trials,
+            cache=cache or tuning.default_cache(),
+            on_trial=advance,
             on_fold=lambda *_: advance(),
         )
-    metadata = {"space": space, "target": target, "columns": fitted.columns}
+    metadata = {"space": table.space.name, "target": target, "columns": fitted.columns}
     save_predictor(fitted.predictor, out, metadata=metadata)
     display.show_fit(fitted, predictor, target, out, json)
 
@@ -294,14 +345,15 @@ def rank(
             on_score=advance,
         )
     if out is not None:
-        write_table(table, out, metadata={"space": space, "task": task, "seed": seed})
+        noted = {"space": run.space.name, "task": task, "seed": seed}
+        write_table(table, out, metadata=noted)
     display.show_ranking(table, top, json)
 
 
 @app.command()
 def correlate(
     space: SpaceName,
-    labels: Annotated[str, typer.Option("--labels", help="Table file, or study URL#NAME.")],
+    labels: Labels,
     target: Annotated[str, typer.Option("--target", help="Column that holds the truth.")] = (
         "valid_accuracy"
     ),
@@ -313,23 +365,127 @@ def correlate(
     """Correlate every numeric column with the labels, with intervals."""
     from predictnas import console, display, ranking
     from predictnas.sources import read_label_source
-    from predictnas.spaces import get_space
+    from predictnas.spaces import load_space
 
     console.check_outputs(json)
     frame = read_label_source(labels)
-    results = ranking.correlate_columns(frame, get_space(space), target, scores or [])
+    results = ranking.correlate_columns(frame, load_space(space), target, scores or [])
     display.show_correlations(results, target, json)
+
+
+@benchmark.command("predictors")
+def benchmark_predictors(
+    space: SpaceName,
+    labels: Labels,
+    target: Annotated[str, typer.Option("--target", help="Column to predict.")] = "valid_accuracy",
+    sizes: Annotated[
+        str, typer.Option("--sizes", help="Numbers of labels, separated by commas.")
+    ] = "23,46,78,156,233,467",
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Training sets a size.")] = 10,
+    predictors: Annotated[
+        str, typer.Option("--predictors", help="Names of predictors, separated by commas.")
+    ] = "auto",
+    features: Annotated[
+        str,
+        typer.Option("--features", help="graph, proxies, all, or columns, separated by commas."),
+    ] = "all",
+    complete: Annotated[
+        bool,
+        typer.Option("--complete", help="Leave out rows without all proxies in any case."),
+    ] = False,
+    design: Annotated[
+        str, typer.Option("--design", help="How training sets are chosen: random or diverse.")
+    ] = "random",
+    max_test: Annotated[
+        int | None, typer.Option("--max-test", min=2, help="Test on at most so many.")
+    ] = None,
+    seed: Seed = 0,
+    workers: Workers = "auto",
+    json: Annotated[
+        Path | None, typer.Option("--json", help="File of the records; gone on with if there.")
+    ] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="SVG file for a figure.")] = None,
+) -> None:
+    """Repeat fits on random training sets, test on the rest; run again to go on."""
+    from predictnas import arguments, benchmarking, console, display
+    from predictnas.sources import read_label_source
+    from predictnas.spaces import load_space
+    from predictnas.tables import label_table
+
+    console.check_outputs(json, plot)
+    experiment = benchmarking.PredictorBenchmark(
+        label_table(read_label_source(labels), load_space(space), target),
+        arguments.predictors(predictors),
+        arguments.whole_numbers("--sizes", sizes),
+        repeats,
+        features=features,
+        complete=complete,
+        design=design,
+        max_test=max_test,
+        seed=seed,
+    )
+    file = benchmarking.run_benchmark(
+        experiment,
+        json,
+        workers=arguments.parse_workers(workers),
+        on_step=console.say,
+        progress=console.progress,
+    )
+    display.show_benchmark(file, target, plot)
+
+
+@app.command("import")
+def import_table(
+    format_name: Annotated[
+        str,
+        typer.Argument(
+            metavar="FORMAT",
+            help="nas-bench-suite-zero, nats-bench, nasbench101, csv, parquet or study.",
+        ),
+    ],
+    source: Annotated[str, typer.Argument(metavar="FILE", help="A file, or a study's URL#NAME.")],
+    out: Annotated[Path, typer.Option("--out", help="Parquet or CSV file for the label table.")],
+    space: Annotated[
+        str | None, typer.Option("--space", help="The space, where the source does not tell.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="One data set of several; all by default.")
+    ] = None,
+    arch_column: Annotated[
+        str, typer.Option("--arch-column", help="csv, parquet: column of the architectures.")
+    ] = "arch",
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--columns", help="csv, parquet: NAME=COLUMN to take; all by default."),
+    ] = None,
+    units: Annotated[
+        str, typer.Option("--units", help="csv, parquet: accuracies are in percent or fraction.")
+    ] = "percent",
+    licence: Annotated[
+        str | None, typer.Option("--licence", help="Licence of the data, to note in the table.")
+    ] = None,
+    json: JsonFile = None,
+) -> None:
+    """Read a published benchmark, a table or a study into label tables, one a data set."""
+    from predictnas import console, display, importing
+    from predictnas.tables.importers import ImportOptions
+
+    console.check_outputs(out, json)
+    wanted = importing.read_columns(columns)
+    options = ImportOptions(space, dataset, arch_column, wanted, units, licence)
+    display.show_import(importing.import_tables(format_name, source, out, options), json)
 
 
 @app.command()
 def report(
     study: StudyUrl = DEFAULT_STUDY,
     out: Annotated[Path, typer.Option("--out", help="HTML file.")] = Path("report.html"),
+    space: OwnSpace = None,
 ) -> None:
     """Write a self-contained HTML report of a study."""
     from predictnas import running
 
-    running.report(study, out)
+    running.report(study, out, space)
 
 
 @app.command()
@@ -339,6 +495,7 @@ def export(
     task: Annotated[
         str | None, typer.Option("--task", help="The study's task, where its file has moved.")
     ] = None,
+    space: OwnSpace = None,
     device: Device = "auto",
     threads: Threads = None,
     json: JsonFile = None,
@@ -346,7 +503,7 @@ def export(
     """Retrain a study's winner and write it as .pt2, ONNX, state dict and Python source."""
     from predictnas import running
 
-    running.export(study, out, task, device, threads, json)
+    running.export(study, out, task, device, threads, json, space)
 
 
 def main(arguments: list[str] | None = None) -> None:

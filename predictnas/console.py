@@ -138,6 +138,7 @@ class TrialDisplay:
             "training", total=total * epochs, completed=finished * epochs
         )
         self._finished = finished
+        self._running: dict[int, int] = {}  # trial → epochs
 
     def __enter__(self) -> "TrialDisplay":
         self._bar.start()
@@ -148,9 +149,10 @@ class TrialDisplay:
 
     def on_epoch(self, trial: optuna.Trial, epoch: Epoch) -> None:
         """Advance the bar by an epoch."""
+        self._running[trial.number] = epoch.number
         self._bar.update(
             self._task,
-            completed=self._finished * self.epochs + epoch.number,
+            completed=self._completed,
             description=f"trial {trial.number}: epoch {epoch.number}/{self.epochs}, "
             f"{epoch.valid_accuracy:.2f} %",
         )
@@ -158,6 +160,7 @@ class TrialDisplay:
     def on_trial(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> None:
         """Print the line of a finished trial (an Optuna callback)."""
         self._finished += 1
+        self._running.pop(trial.number, None)
         attrs = trial.user_attrs
         parts = [f"trial {trial.number:>3}"]
         if trial.value is not None:
@@ -175,7 +178,11 @@ class TrialDisplay:
         if "failure" in attrs:
             parts.append(attrs["failure"])
         self._bar.console.print("  ".join(parts), markup=False)
-        self._bar.update(self._task, completed=self._finished * self.epochs)
+        self._bar.update(self._task, completed=self._completed)
+
+    @property
+    def _completed(self) -> int:
+        return self._finished * self.epochs + sum(self._running.values())
 
 
 def _bar(**options: Any) -> Progress:

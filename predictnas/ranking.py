@@ -108,7 +108,8 @@ def correlate_columns(
         rows = _rows_of(table.archs, extra, space, path)
         if not (rows >= 0).any():
             raise InputError(f"{path}: none of its architectures is in the labels")
-        aligned = extra.select_dtypes("number").reset_index(drop=True).reindex(rows)
+        numbers = extra.select_dtypes("number").drop(columns="seed", errors="ignore")
+        aligned = numbers.reset_index(drop=True).reindex(rows)
         aligned = aligned.reset_index(drop=True)
         aligned.columns = [
             f"{name}@{path.name}" if name in columns else str(name) for name in aligned.columns

@@ -1,4 +1,4 @@
-"""Where architectures and labels come from: files, samples, whole spaces, studies."""
+"""Where architectures and labels come from: tables, samples, whole spaces, studies."""
 
 from pathlib import Path
 
@@ -6,23 +6,25 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from predictnas.errors import InputError
+from predictnas.errors import InputError, unknown_name
 from predictnas.labels import labels_frame, load_study
 from predictnas.spaces import Space
 from predictnas.storages import StudyAddress
-from predictnas.tables import read_table
+from predictnas.tables import SHIPPED_TABLES, TableFile, shipped_table
 
 __all__ = ["architectures", "read_architectures", "read_label_source"]
 
+TABLES = (".parquet", ".csv", ".csv.gz")
+
 
 def read_label_source(source: str) -> pd.DataFrame:
-    """Read labels from a table file or a study.
+    """Read labels from a table file, a table of the package or a study; curves are left unread.
 
     Parameters
     ----------
     source
-        Path of a Parquet or CSV file with an ``arch`` column, or a study as
-        ``sqlite:///labels.db#name``.
+        Path of a Parquet or CSV file with an ``arch`` column, a name in
+        :data:`~predictnas.tables.SHIPPED_TABLES`, or a study as ``sqlite:///labels.db#name``.
 
     Raises
     ------
@@ -30,7 +32,7 @@ def read_label_source(source: str) -> pd.DataFrame:
         If it cannot be read or holds no label.
     """
     if "://" not in source:
-        return read_table(Path(source))
+        return TableFile.open(_table_path(source)).read()
     frame = labels_frame(load_study(StudyAddress.parse(source)))
     if frame.empty:
         raise InputError(f"{source}: the study holds no finished training yet")
@@ -43,8 +45,9 @@ def read_architectures(source: str, space: Space) -> NDArray[np.int64]:
     Parameters
     ----------
     source
-        Path of a table with an ``arch`` column or of a text with one architecture a line, or a
-        study, whose labelled architectures are taken.
+        Path of a table with an ``arch`` column or of a text with one architecture a line, the name
+        of a table of the package, or a study, whose labelled architectures are taken. Those that a
+        table or a study repeats, with other seeds, are returned once.
     space
         The space that they belong to.
 
@@ -53,8 +56,11 @@ def read_architectures(source: str, space: Space) -> NDArray[np.int64]:
     InputError
         If the source cannot be read or an entry is not an architecture of the space.
     """
-    if "://" in source or source.endswith((".parquet", ".csv", ".csv.gz")):
-        texts = [str(text) for text in read_label_source(source)["arch"]]
+    if "://" in source:
+        texts = [str(text) for text in read_label_source(source)["arch"].drop_duplicates()]
+    elif source in SHIPPED_TABLES or source.endswith(TABLES):
+        table = TableFile.open(_table_path(source)).read([])
+        texts = [str(text) for text in table["arch"].drop_duplicates()]
     else:
         try:
             lines = Path(source).read_text(encoding="utf-8-sig").splitlines()
@@ -101,3 +107,18 @@ def architectures(
             raise InputError(f"--sample must be at least 1, found {sample}")
         return space.sample(sample, np.random.default_rng(seed), distinct=True)
     return space.iterate()
+
+
+def _table_path(source: str) -> Path:
+    """Return the file of a table that is called by its path or by its name."""
+    path = Path(source)
+    if source.endswith(TABLES) or path.exists() or path.name != source or path.suffix:
+        return path
+    if source not in SHIPPED_TABLES:
+        choices = [
+            *SHIPPED_TABLES,
+            "a file that ends in .parquet, .csv or .csv.gz",
+            "a study's URL",
+        ]
+        raise unknown_name("table", source, choices)
+    return shipped_table(source)

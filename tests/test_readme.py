@@ -12,7 +12,12 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # Enough to go through every branch; the printed numbers would train for minutes.
-SMALLER = {"--trials 60": "--trials 14", "--trials 20": "--trials 2"}
+SMALLER = {
+    "--trials 60": "--trials 14",
+    "--trials 20": "--trials 2",
+    "--trials 30": "--trials 3",
+    "--sizes 12,24 --repeats 5 --predictors auto,gp": "--sizes 4,6 --repeats 2 --predictors gp",
+}
 SMALLER_SAMPLE = re.compile(r"--sample \d+")
 
 
@@ -23,6 +28,12 @@ def blocks(language: str) -> list[str]:
 def commands() -> list[str]:
     lines = "\n".join(blocks("bash")).splitlines()
     return [line for line in lines if line.startswith("predictnas ")]
+
+
+def files() -> dict[str, str]:
+    """Return the Python blocks that are files: those that begin with their name."""
+    named = {source: re.match(r"# (\w+\.py)\n", source) for source in blocks("python")}
+    return {match[1]: source for source, match in named.items() if match}
 
 
 def smaller(command: str) -> str:
@@ -38,6 +49,8 @@ def test_the_four_jobs_have_commands() -> None:
 
 def test_commands_run_in_order(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for name, source in files().items():
+        (tmp_path / name).write_text(source, encoding="utf-8")
     for command in commands():
         words = smaller(command).split()
         subprocess.run(
@@ -48,6 +61,7 @@ def test_commands_run_in_order(tmp_path: Path) -> None:
         )
     names = {path.name for path in tmp_path.iterdir()}
     assert names >= {"labels.db", "report.html", "winner", "predictor.npz", "scores.parquet"}
+    assert names >= {"my_space.py", "mine.db", "mine.html"}
 
 
 @pytest.mark.parametrize("source", blocks("python"))
@@ -83,3 +97,9 @@ def test_names_are_those_of_the_registries() -> None:
         row = re.search(rf"^\| {kind} \| (.*) \|$", README, flags=re.MULTILINE)
         assert row is not None
         assert re.findall(r"`([\w-]+)`", row[1]) == list(registry)
+
+
+def test_the_tables_are_what_the_code_makes() -> None:
+    from predictnas.catalogue import with_tables
+
+    assert with_tables(README) == README, "run: make readme"

@@ -48,7 +48,8 @@ class Export:
     arch
         Native text.
     files
-        By form (``program``, ``onnx``, ``state``, ``source``, ``facts``) where it was written.
+        By form (``program``, ``onnx``, ``state``, ``source``, ``facts``) where it was written;
+        no ``source`` where the space has none.
     valid_accuracy, test_accuracy
         In percent, measured on the network that was written.
     label
@@ -90,8 +91,8 @@ def export_architecture(
     and not standardised, in batches of any size, and give logits ``(n, classes)``:
     ``winner.pt2`` (torch.export), ``winner.onnx``, ``winner.state.pt`` (a state dictionary) with
     ``winner.py`` (Python source that needs torch alone, and as a script classifies an ``.npy``
-    file). ``winner.json`` says what they are. Each form is read back and compared with the
-    trained network; nothing is put in place before all of them agree.
+    file), where the space has source. ``winner.json`` says what they are. Each form is read back
+    and compared with the trained network; nothing is put in place before all of them agree.
 
     Parameters
     ----------
@@ -132,10 +133,13 @@ def export_architecture(
         facts = _facts(space, arch, task, recipe, training, seed, where, label or {})
         say("writing and comparing the forms")
         with _write_errors(directory):
-            _write_forms(space, arch, task, recipe, network, staging)
+            written = _write_forms(space, arch, task, recipe, network, staging, say)
+            facts["files"] = written
             text = json.dumps(facts, indent=2, ensure_ascii=False)
             (staging / FILES["facts"]).write_text(text + "\n", encoding="utf-8")
-            files = {form: directory / name for form, name in FILES.items()}
+            for name in set(FILES.values()) - set(written.values()):  # of an earlier export
+                (directory / name).unlink(missing_ok=True)
+            files = {form: directory / name for form, name in written.items()}
             for path in files.values():
                 (staging / path.name).replace(path)
     return Export(
@@ -154,7 +158,9 @@ def _write_forms(
     recipe: Recipe,
     network: torch.nn.Module,
     staging: Path,
-) -> None:
+    say: Callable[[str], None],
+) -> dict[str, str]:
+    """Write a network in all forms that it has; return the names of files by form."""
     model = normalized(network, task.mean, task.std).eval()
     # Images as they were before the task standardised them.
     mean, std = (torch.tensor(values)[:, None, None] for values in (task.mean, task.std))
@@ -162,8 +168,15 @@ def _write_forms(
     program = write_program(model, images, staging / FILES["program"])
     write_onnx(model, program, images, staging / FILES["onnx"])
     torch.save(model.state_dict(), staging / FILES["state"])
+    try:
+        network_source = space.network_source(
+            arch, task.input_shape, task.num_classes, **recipe.scale
+        )
+    except InputError as error:
+        say(f"without {FILES['source']}: {error}")
+        return {form: name for form, name in FILES.items() if form != "source"}
     source = standalone_source(
-        space.network_source(arch, task.input_shape, task.num_classes, **recipe.scale),
+        network_source,
         title=f"{space.name} network {space.format(arch)} trained on {task.name}.",
         mean=task.mean,
         std=task.std,
@@ -171,6 +184,7 @@ def _write_forms(
         state_file=FILES["state"],
     )
     write_source(model, source, images, staging / FILES["source"])
+    return dict(FILES)
 
 
 def _facts(
@@ -210,7 +224,6 @@ def _facts(
         "num_classes": task.num_classes,
         "params": int(sizes["params"].value),
         "macs": int(sizes["macs"].value),
-        "files": dict(FILES),
         "versions": {"predictnas": __version__, "torch": torch.__version__},
     }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -95,7 +96,14 @@ def _best(study: optuna.Study) -> FrozenTrial:
             f"study {study.study_name!r} holds no label yet: nothing to export; "
             "train candidates into it first"
         )
-    return max(measured, key=lambda trial: (trial.value, -trial.number))
+    by_key: dict[str, list[FrozenTrial]] = {}
+    for trial in measured:
+        by_key.setdefault(trial.user_attrs["key"], []).append(trial)
+    # Of several seeds the mean counts; the best of many draws would flatter.
+    best = max(
+        by_key.values(), key=lambda group: (fmean(t.value or 0.0 for t in group), -group[0].number)
+    )
+    return best[0]
 
 
 def _numbered(study: optuna.Study, number: int) -> FrozenTrial:

@@ -5,7 +5,8 @@ import optuna
 import pytest
 
 from predictnas.exporting import Export, export_winner
-from predictnas.labels import StudyAddress, open_study, run_trials
+from predictnas.labelling import run_trials
+from predictnas.labels import StudyAddress, open_study
 from predictnas.spaces import NasBench201, Space
 from predictnas.training import Recipe, Task, TrainingObjective, default_recipe, read_npz
 

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import networkx as nx
 import numpy as np
 import pandas as pd
 import pytest
@@ -296,3 +297,27 @@ def test_nasbench201_table(space):
     assert best["index"] == 6111
     assert best["valid_accuracy"] == pytest.approx(91.6067, abs=5e-5)
     assert len(table.proxy_columns) == 13
+
+
+def test_twins_agree_where_keys_or_graphs_do(space):
+    texts = [
+        "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|none~0|none~1|nor_conv_1x1~2|",
+        "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|nor_conv_1x1~1|none~2|",  # the same network
+        "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|",  # computes nothing
+        "|nor_conv_1x1~0|+|none~0|none~1|+|none~0|nor_conv_3x3~1|none~2|",
+    ]
+    frame = pd.DataFrame({"arch": texts, "valid_accuracy": [1.0, 2.0, 3.0, 4.0]})
+    twins = label_table(frame, space, "valid_accuracy").twins
+    assert twins[0] == twins[1]
+    assert len(set(twins)) == 3
+    # Everything that either says is the same is in one class, and no class holds more than that.
+    archs = space.sample(3000, np.random.default_rng(0))
+    frame = pd.DataFrame({"arch": space.format_all(np.unique(archs, axis=0))})
+    table = label_table(frame.assign(valid_accuracy=1.0), space, "valid_accuracy")
+    by_graph = [graph.key() for graph in table.graphs]
+    links = nx.Graph(zip(table.keys, [f"graph {key}" for key in by_graph], strict=True))
+    classes = {node: n for n, part in enumerate(nx.connected_components(links)) for node in part}
+    expected = [classes[key] for key in table.keys]
+    assert len(set(expected)) < len(set(by_graph))
+    assert len(set(zip(expected, table.twins, strict=True))) == len(set(expected))
+    assert len(set(expected)) == len(set(table.twins))
