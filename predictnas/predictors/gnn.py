@@ -130,7 +130,7 @@ class GNNPredictor(EnsemblePredictor):
         repeats: int = 2,
         width: int = 16,
         learning_rate: float = 0.02,
-        steps: int = 80,
+        steps: int = 160,
         batch_size: int = 128,
         pretrained: PretrainedFlow | None = None,
         random_state: int = 0,

@@ -255,7 +255,7 @@ class TestErrors:
             ),
             (
                 ["search", "--space", "nasbench201", "--predictor", "svm"],
-                "unknown predictor 'svm'; choose from: gp, mlp, forest",
+                "unknown predictor 'svm'; choose from: gp, gp-wl, gp-deep",
             ),
             (
                 ["search", "--space", "nasbench201", "--proxies", "snip,magic"],
