@@ -17,6 +17,8 @@ from predictnas.tables.importers import IMPORTERS, ImportedTable, Importer, Impo
 __all__ = ["FORMATS", "WrittenTable", "import_study", "import_tables", "read_columns"]
 
 CURVES = ("train_accuracy", "train_loss", "valid_loss")
+# Processor time does not depend on what else the machine did, as wall-clock time does.
+ONCE = ("test_loss", "cpu_seconds")
 
 
 def import_study(source: str, options: ImportOptions) -> list[ImportedTable]:
@@ -50,8 +52,9 @@ def import_study(source: str, options: ImportOptions) -> list[ImportedTable]:
     for name in CURVES:
         if all(name in trial.user_attrs for trial in chosen):
             frame[f"curve_{name}"] = _curves([trial.user_attrs[name] for trial in chosen])
-    if all("test_loss" in trial.user_attrs for trial in chosen):
-        frame["test_loss"] = [trial.user_attrs["test_loss"] for trial in chosen]
+    for name in ONCE:
+        if all(name in trial.user_attrs for trial in chosen):
+            frame[name] = [trial.user_attrs[name] for trial in chosen]
     noted = study.user_attrs
     provenance = [trial.user_attrs["provenance"] for trial in chosen]
     metadata = {

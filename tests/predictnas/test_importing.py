@@ -150,6 +150,7 @@ class TestStudies:
         assert frame["valid_accuracy"].tolist() == [80.0, 82.0, 60.0]
         assert frame["test_accuracy"].tolist() == [79.0, 81.0, 59.0]
         assert frame["seconds"].tolist() == [1.5] * 3
+        assert frame["cpu_seconds"].tolist() == [1.25] * 3
         assert frame["proxy_params"].tolist() == [7.0] * 3
         assert frame["curve_valid_accuracy"][1].tolist() == [41.0, 61.5, 82.0]
         assert frame["curve_train_accuracy"][0].tolist() == [50.0, 70.0, 90.0]
@@ -206,6 +207,7 @@ def make_study_file(space: Space) -> Callable[[Path], None]:
                 "origin": "random",
                 "test_accuracy": valid - 1,
                 "seconds": 1.5,
+                "cpu_seconds": 1.25,
                 "proxies": {"params": 7.0},
                 "train_loss": [2.0, 1.0, 0.5],
                 "train_accuracy": [50.0, 70.0, 90.0],
