@@ -1,11 +1,9 @@
 """Running the jobs of a benchmark, one process a core."""
 
 import contextlib
-import pickle
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from predictnas.benchmarking.predictor_benchmark import Job, PredictorBenchmark
 from predictnas.benchmarking.record_file import RecordFile
 from predictnas.evaluation import noise_ceiling
-from predictnas.training.processes import WorkerError, WorkerProcess, usable_cores
+from predictnas.training.pool import in_workers
+from predictnas.training.processes import usable_cores
 
 __all__ = ["run_benchmark"]
 
@@ -77,81 +76,21 @@ def run_benchmark(
 def _measure(
     benchmark: PredictorBenchmark, jobs: Sequence[Job], count: int
 ) -> Generator[dict[str, Any], None, None]:
+    measure = partial(_on_one_thread, benchmark)
     if count > 1:
-        yield from _in_workers(benchmark, jobs, count)
+        with contextlib.closing(in_workers(measure, jobs, count)) as answers:
+            for _, record in answers:
+                yield record
         return
-    before = torch.get_num_threads()
     for job in jobs:
-        torch.set_num_threads(1)
-        try:
-            with threadpool_limits(1):
-                record = benchmark.measure(job)
-        finally:
-            torch.set_num_threads(before)
-        yield record
+        yield measure(job)
 
 
-@dataclass(eq=False)
-class _Worker:
-    """A process and the job that it has."""
-
-    process: WorkerProcess
-    job: Job | None = None
-
-
-def _in_workers(
-    benchmark: PredictorBenchmark, jobs: Sequence[Job], count: int
-) -> Generator[dict[str, Any], None, None]:
-    queue = iter(jobs)
-    payload = pickle.dumps(benchmark)
-    workers: list[_Worker] = []
+def _on_one_thread(benchmark: PredictorBenchmark, job: Job) -> dict[str, Any]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
     try:
-        workers.extend(_Worker(WorkerProcess.start(_work)) for _ in range(count))
-        for worker in workers:
-            with contextlib.suppress(OSError):  # its death shows when its answer is read
-                worker.process.connection.send_bytes(payload)
-            _hand_out(worker, next(queue, None))
-        while busy := [worker for worker in workers if worker.job is not None]:
-            ready = wait([worker.process.connection for worker in busy])
-            for worker in (w for w in busy if w.process.connection in ready):
-                try:
-                    answer = worker.process.connection.recv()
-                except (EOFError, OSError):
-                    raise _died(worker, count) from None
-                if isinstance(answer, Exception):
-                    raise answer
-                _hand_out(worker, next(queue, None))
-                yield answer
-    finally:
-        WorkerProcess.end([worker.process for worker in workers])
-
-
-def _hand_out(worker: _Worker, job: Job | None) -> None:
-    worker.job = job
-    if job is not None:
-        with contextlib.suppress(OSError):  # its death shows when its answer is read
-            worker.process.connection.send(job)
-
-
-def _work(connection: Connection) -> None:
-    """Do jobs until the other end is closed, be it that its process was killed."""
-    with contextlib.suppress(EOFError, OSError):
-        benchmark: PredictorBenchmark = pickle.loads(connection.recv_bytes())  # noqa: S301 - ours
-        torch.set_num_threads(1)
         with threadpool_limits(1):
-            while True:
-                job = connection.recv()
-                answer: dict[str, Any] | Exception
-                try:
-                    answer = benchmark.measure(job)
-                except Exception as error:  # noqa: BLE001 - raised where the record is awaited
-                    answer = error
-                connection.send(answer)
-
-
-def _died(worker: _Worker, count: int) -> WorkerError:
-    return WorkerError(
-        f"a worker process {worker.process.how_it_ended()} at {worker.job}, perhaps for want of "
-        "memory; run the same command again with fewer workers: "
-        f"--workers {max(count // 2, 1)}"
-    )
+            return benchmark.measure(job)
+    finally:
+        torch.set_num_threads(before)

@@ -11,6 +11,7 @@ from sklearn.base import clone
 from predictnas.errors import InputError
 from predictnas.predictors.base import PosteriorOver, Predictor
 from predictnas.predictors.checks import check_number, check_whole_number
+from predictnas.predictors.ensemble import left_out
 from predictnas.predictors.inputs import GRAPH, Inputs
 from predictnas.predictors.stacking import combine, stack_weights, variance_factor
 
@@ -140,11 +141,10 @@ class AutoPredictor(Predictor):
         if held_out is not None and np.isfinite(held_out[0]).mean() > SMALLEST_SHARE:
             return held_out
         mean, std = np.full((2, len(targets)), np.nan)
-        number = int(self.architectures_.max()) + 1
-        folds = min(FOLDS, number)
-        dealt = np.random.default_rng(self.random_state).permutation(number) % folds
-        for fold in range(folds if number > 1 else 0):
-            rows = dealt[self.architectures_] == fold
+        generator = np.random.default_rng(self.random_state)
+        for rows in left_out(self.architectures_, FOLDS, 1, generator):
+            if not rows.any():
+                continue
             part = clone(member).fit(table[~rows], targets[~rows])
             mean[rows], std[rows] = part.predict(table[rows], return_std=True)
         return mean, std

@@ -1,18 +1,17 @@
 """Scoring many architectures, in this process or in several."""
 
 import contextlib
-import pickle
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from functools import partial
 from typing import TypeAlias
 
 import torch
 
 from predictnas.scoring.setting import ArchScores, ScoringSetting
 from predictnas.spaces import Arch
-from predictnas.training.processes import WorkerError, WorkerProcess, usable_cores
+from predictnas.training.pool import in_workers
+from predictnas.training.processes import WorkerError, usable_cores
 
 __all__ = ["Job", "WorkerError", "score_jobs"]
 
@@ -63,7 +62,7 @@ def score_jobs(
     own_threads = torch.get_num_threads() if workers == 1 else 1
     threads = threads or own_threads
     start = time.monotonic()
-    for number, (arch, names) in enumerate(jobs):
+    for number, job in enumerate(jobs):
         left = len(jobs) - number
         count = _automatic(setting, left, threads) if workers is None else min(workers, left)
         elapsed = time.monotonic() - start
@@ -73,11 +72,19 @@ def score_jobs(
                 on_step(f"scoring with {count} worker processes")
             if setting.images.device.type == "cuda":
                 torch.cuda.empty_cache()  # for the workers
-            with contextlib.closing(_in_workers(setting, jobs, number, count, threads)) as rest:
-                yield from rest
+            rest = in_workers(
+                partial(_score, setting),
+                jobs[number:],
+                count,
+                threads=threads,
+                name=lambda job: setting.space.format(job[0]),
+            )
+            with contextlib.closing(rest):
+                for following, scores in rest:
+                    yield number + following, scores
             return
         with _using_threads(threads):
-            scores = setting.try_score(arch, names)
+            scores = _score(setting, job)
         yield number, scores
 
 
@@ -87,78 +94,9 @@ def _automatic(setting: ScoringSetting, left: int, threads: int) -> int:
     return max(min(most, left // ARCHITECTURES_A_WORKER), 1)
 
 
-@dataclass(eq=False)
-class _Worker:
-    """A process and the number of the job that it has."""
-
-    process: WorkerProcess
-    job: int | None = None
-
-
-def _in_workers(
-    setting: ScoringSetting, jobs: Sequence[Job], first: int, count: int, threads: int
-) -> Generator[tuple[int, ArchScores], None, None]:
-    queue = iter(range(first, len(jobs)))
-    workers: list[_Worker] = []
-    try:
-        workers.extend(_Worker(WorkerProcess.start(_work)) for _ in range(count))
-        # As plain bytes: tensors sent as such would be shared, and shared memory is scarce.
-        payload = pickle.dumps((setting, threads))
-        dead: _Worker | None = None
-        for worker in workers:
-            try:
-                worker.process.connection.send_bytes(payload)
-            except OSError:
-                dead = worker
-            _hand_out(worker, next(queue, None), jobs)
-        while dead is None and (busy := [w for w in workers if w.job is not None]):
-            ready = wait([worker.process.connection for worker in busy])
-            for worker in (w for w in busy if w.process.connection in ready):
-                try:
-                    answer = worker.process.connection.recv()
-                except (EOFError, OSError):
-                    dead = worker
-                    continue  # to those that have an answer
-                if isinstance(answer, Exception):
-                    raise answer
-                number = worker.job
-                assert number is not None  # it is busy
-                _hand_out(worker, next(queue, None), jobs)
-                yield number, answer
-        if dead is not None:
-            raise _died(dead, setting, jobs, count)
-    finally:
-        WorkerProcess.end([worker.process for worker in workers])
-
-
-def _hand_out(worker: _Worker, number: int | None, jobs: Sequence[Job]) -> None:
-    worker.job = number
-    if number is not None:
-        with contextlib.suppress(OSError):  # its death shows when its answer is read
-            worker.process.connection.send(jobs[number])
-
-
-def _work(connection: Connection) -> None:
-    """Score what comes in until the other end is closed, be it that its process was killed."""
-    with contextlib.suppress(EOFError, OSError):
-        setting, threads = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's
-        torch.set_num_threads(threads)
-        while True:
-            arch, names = connection.recv()
-            answer: ArchScores | Exception
-            try:
-                answer = setting.try_score(arch, names)
-            except Exception as error:  # noqa: BLE001 - it is raised where the scores are awaited
-                answer = error
-            connection.send(answer)
-
-
-def _died(worker: _Worker, setting: ScoringSetting, jobs: Sequence[Job], count: int) -> WorkerError:
-    where = "" if worker.job is None else f" at {setting.space.format(jobs[worker.job][0])}"
-    return WorkerError(
-        f"a worker process {worker.process.how_it_ended()}{where}, perhaps for want of memory; "
-        f"run the same command again with fewer workers: --workers {max(count // 2, 1)}"
-    )
+def _score(setting: ScoringSetting, job: Job) -> ArchScores:
+    arch, names = job
+    return setting.try_score(arch, names)
 
 
 @contextlib.contextmanager
