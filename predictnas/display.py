@@ -103,7 +103,7 @@ def show_fit(fitted: FittedPredictor, name: str, target: str, out: Path, json: P
     say(f"{name} fitted to {fitted.num_labels} labels ({target}) from {inputs}")
     if fitted.num_incomplete:
         say(
-            f"{fitted.num_incomplete} rows without all proxy scores are left out; "
+            f"{fitted.num_incomplete} rows without all proxy scores and epochs are left out; "
             "--features graph uses every row"
         )
     tuning = fitted.tuning
@@ -139,7 +139,8 @@ def show_fit(fitted: FittedPredictor, name: str, target: str, out: Path, json: P
         say(
             f"noise ceiling: one seed against the mean of the other {ceiling.num_seeds - 1}: "
             f"Kendall τ {ceiling.one_against_others:.3f}, two seeds: "
-            f"{ceiling.between_seeds:.3f} ({ceiling.n} architectures with {ceiling.num_seeds})"
+            f"{ceiling.between_seeds:.3f}, the mean of all {ceiling.num_seeds} against what is "
+            f"expected: {ceiling.of_mean:.3f} ({ceiling.n} architectures with {ceiling.num_seeds})"
         )
     say(f"saved to {out}")
     write_json(json, result)
@@ -181,9 +182,13 @@ def show_benchmark(file: RecordFile, target: str, plot: Path | None) -> None:
         ),
         rows,
     )
-    ceiling = file.ceiling and file.ceiling["one_against_others"]
+    # Tested on means over seeds.
+    ceiling = file.ceiling and file.ceiling["of_mean"]
     if ceiling:
-        say(f"noise ceiling, one seed against the mean of the others: Kendall τ {ceiling:.3f}")
+        say(
+            "noise ceiling, what is expected against the mean of "
+            f"{file.ceiling['num_seeds']} seeds: Kendall τ {ceiling:.3f}"
+        )
     if plot is not None:
         figure = label_efficiency(summaries, ceiling or None, f"{conditions['space']}, {target}")
         plot.write_text(figure.svg + "\n", encoding="utf-8")

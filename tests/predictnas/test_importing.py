@@ -244,7 +244,8 @@ class TestTablesWithSeeds:
         out = capsys.readouterr().out
         against, between = ceiling["one_against_others"], ceiling["between_seeds"]
         assert "noise ceiling: one seed against the mean of the other 2: Kendall τ" in out
-        assert f"{against:.3f}, two seeds: {between:.3f} (40 architectures with 3)" in out
+        assert f"{against:.3f}, two seeds: {between:.3f}, the mean of all 3 against" in out
+        assert f"expected: {ceiling['of_mean']:.3f} (40 architectures with 3)" in out
 
     def test_without_seeds_there_is_no_ceiling(
         self, work: Path, trainings: pd.DataFrame, capsys: pytest.CaptureFixture[str]

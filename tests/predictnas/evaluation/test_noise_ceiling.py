@@ -32,6 +32,19 @@ def test_by_hand():
     assert ceiling.one_against_others == pytest.approx(1 / 3)
 
 
+def test_mean_of_seeds_against_what_is_expected():
+    rng = np.random.default_rng(0)
+    expected = rng.normal(size=(4000, 1))
+    labels = expected + 0.8 * rng.normal(size=(4000, 3))
+    reached = stats.kendalltau(labels.mean(axis=1), expected[:, 0])[0]
+    assert noise_ceiling(labels).of_mean == pytest.approx(reached, abs=0.015)
+    # τ 1/3 is r = 1/2; of three, R = 3/4, whose root is the sine of 60°.
+    assert noise_ceiling([[1, 2], [2, 1], [3, 3]]).of_mean == pytest.approx(
+        2 / np.pi * np.arcsin(np.sqrt(2 / 3))
+    )
+    assert np.isnan(noise_ceiling([[1, 2], [2, 1]]).of_mean)
+
+
 def test_two_seeds_are_one_against_the_other():
     ceiling = noise_ceiling([[1, 2], [2, 1], [3, 3], [4, 5]])
     assert ceiling.between_seeds == ceiling.one_against_others == pytest.approx(2 / 3)
@@ -58,4 +71,5 @@ def test_as_json():
         "num_seeds": 2,
         "between_seeds": None,
         "one_against_others": None,
+        "of_mean": None,
     }
