@@ -10,7 +10,7 @@ __all__ = ["SHIPPED_TABLES", "shipped_table"]
 FOLDER = "predictnas.tables"
 
 # For every name the file in the folder `data` beside this module.
-SHIPPED_TABLES: dict[str, str] = {}
+SHIPPED_TABLES: dict[str, str] = {"digits201": "digits201.parquet"}
 
 
 def shipped_table(name: str) -> Path:
@@ -22,7 +22,7 @@ def shipped_table(name: str) -> Path:
         When there is none of that name, or its file was not installed.
     """
     if name not in SHIPPED_TABLES:
-        raise unknown_name("table", name, SHIPPED_TABLES or ["none is shipped"])
+        raise unknown_name("table", name, SHIPPED_TABLES)
     path = Path(str(resources.files(FOLDER).joinpath("data", SHIPPED_TABLES[name])))
     if not path.is_file():
         raise InputError(f"the table {name!r} is missing from the installation; install it anew")

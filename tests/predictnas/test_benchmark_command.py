@@ -70,3 +70,22 @@ def test_mistakes_are_one_line(
     assert error.count("\n") == 1
     assert message in error
     assert not Path("out.json").exists()
+
+
+def test_table_of_the_package_is_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    command = ["benchmark", "predictors", "--sizes", "40", "--repeats", "2", "--workers", "1"]
+    assert run(*command, "--predictors", "ridge", "--features", "graph", "--json", "out.json") == 0
+    content = json.loads(Path("out.json").read_text())
+    # Digits tell cells apart: what 40 labels say about the others is far from chance.
+    assert min(record["kendall"] for record in content["records"]) > 0.3
+    ceiling = content["noise_ceiling"]
+    assert ceiling["num_seeds"] == 3
+    assert ceiling["between_seeds"] < ceiling["one_against_others"] < ceiling["of_mean"]
+    # What the table is for: the means of its seeds rank well enough to compare predictors.
+    assert ceiling["of_mean"] > 0.75
+    assert "noise ceiling, what is expected against the mean of 3 seeds" in capsys.readouterr().out
+    assert run("benchmark", "predictors", "--space", "darts", "--sizes", "40") == 2
+    assert "rows are not architectures of darts" in capsys.readouterr().err
