@@ -1,27 +1,27 @@
 """Measure how well predictors rank architectures, and how honest they are, by number of labels.
 
-Repeats ``predictnas benchmark predictors`` over published tables, each given as ``NAME=FILE``: all
-predictors on the same random training sets, tested on all other architectures, without any twin of
-one that was trained on. On NAS-Bench-201 only cells with proxy scores count, whatever the inputs,
-so that inputs are compared on the same cells. The ablation crosses encodings, predictors, inputs
-and losses at one number of labels. The tables are not part of this repository. Every record is
-written as soon as it is measured: interrupted, the same command goes on. Writes
-``results/predictor_efficiency.json``, ``.md`` and ``.svg``.
+Repeats ``predictnas benchmark predictors`` over the table of the package, digits201, or over
+published ones, each given as ``NAME=FILE`` and not part of this repository: all predictors on the
+same random training sets, tested on all other architectures, without any twin of one that was
+trained on. Where a part of the cells has proxy scores, only these count, whatever the inputs, so
+that inputs are compared on the same cells. ``NAME+pretrain`` has learned from the inputs
+of all architectures first, but from no label; ``NAME+transfer`` from all labels of another task on
+the same cells. The ablation crosses encodings, predictors, inputs and losses at one number of
+labels. Every record is written as soon as it is measured: interrupted, the same command goes on.
+Writes ``results/predictor_efficiency.json``, ``.md`` and ``.svg``.
 
-    python studies/predictor_efficiency.py --table nasbench201=TABLE.parquet
-        [--table nasbench101=OTHER.parquet ...]
+    python studies/predictor_efficiency.py [--table nasbench201=TABLE.parquet ...]
     python studies/predictor_efficiency.py --smoke
 """
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 from efficiency.ablation import ENCODED, LOSSES, ablation
 from efficiency.figure import draw
 from efficiency.tables import markdown
@@ -30,11 +30,20 @@ from predictnas.benchmarking import PredictorBenchmark, run_benchmark
 from predictnas.console import progress, say
 from predictnas.evaluation import paired_difference
 from predictnas.evaluation.json_values import json_value
-from predictnas.predictors import PREDICTORS, Predictor, get_predictor
+from predictnas.knowledge import Knowledge
+from predictnas.predictors import PREDICTORS, Predictor, SourceTask, get_predictor
 from predictnas.spaces import get_space
-from predictnas.tables import LabelTable, label_table, read_table, write_table
+from predictnas.tables import (
+    SHIPPED_TABLES,
+    LabelTable,
+    label_table,
+    read_table,
+    shipped_table,
+)
+from predictnas.transferring import read_source_task
 
 ABLATION_SIZES = (100,)
+ABLATED = ("digits201", "nasbench201")
 
 
 @dataclass(frozen=True)
@@ -46,11 +55,20 @@ class Part:
     features: Mapping[str, str]
     sizes: tuple[int, ...]
     complete: bool = False
+    # A column of the same table with the labels of another task, to transfer from.
+    source: str | None = None
     # How well one training ranks, measured elsewhere where the table holds means only.
     ceiling: float | None = None
 
 
 PARTS = {
+    "digits201": Part(
+        "nasbench201",
+        "valid_accuracy",
+        {"graphs and proxies": "graph,proxies", "graphs": "graph"},
+        (23, 46, 78, 100, 156, 233, 467),
+        complete=True,
+    ),
     "nasbench201": Part(
         "nasbench201",
         "valid_accuracy",
@@ -73,7 +91,7 @@ PARTS = {
         complete=True,
     ),
     "transnas101-micro": Part(
-        "transnas101-micro", "class_scene", {"graphs": "graph"}, (46, 100, 233)
+        "transnas101-micro", "class_scene", {"graphs": "graph"}, (46, 100, 233), source="jigsaw"
     ),
     "transnas101-macro": Part(
         "transnas101-macro", "class_scene", {"graphs": "graph"}, (46, 100, 233)
@@ -89,8 +107,9 @@ def measure(
     features: str,
     arguments: argparse.Namespace,
     sizes: tuple[int, ...] | None = None,
+    source: SourceTask | None = None,
 ) -> dict[str, Any]:
-    """Run one benchmark and return its result."""
+    """Run one benchmark and return its result; where there is more to learn from, with that too."""
     benchmark = PredictorBenchmark(
         table,
         predictors,
@@ -101,6 +120,15 @@ def measure(
         max_test=arguments.max_test,
     )
     say(title)
+    told = {name: each for name, each in predictors.items() if name in arguments.pretrained}
+    if told:
+        knowledge = Knowledge(table.space, unlabelled=benchmark.X)
+        variants = {**predictors, **knowledge.variants(told)}
+        benchmark = dataclasses.replace(benchmark, predictors=variants)
+    told = {name: each for name, each in predictors.items() if name in arguments.transferred}
+    if source is not None and told:
+        variants = {**benchmark.predictors, **Knowledge(table.space, source).variants(told)}
+        benchmark = dataclasses.replace(benchmark, predictors=variants)
     name = "-".join("".join(c if c.isalnum() else " " for c in title).split())
     path = arguments.work / f"{name}.json"
     file = run_benchmark(benchmark, path, workers=arguments.workers, on_step=say, progress=progress)
@@ -110,7 +138,7 @@ def measure(
     kept = {(record["predictor"], record["size"]) for record in records}
     return {
         "conditions": content["conditions"],
-        "noise_ceiling": measured["one_against_others"] if measured else part.ceiling,
+        "noise_ceiling": measured["of_mean"] if measured else part.ceiling,
         "summary": [s for s in content["summary"] if (s["predictor"], s["size"]) in kept],
         "gains_over_auto": gains(records),
     }
@@ -139,10 +167,15 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         part = PARTS[name]
         table = label_table(read_table(path), get_space(part.space), part.target)
         predictors = {each: get_predictor(each) for each in arguments.predictors}
+        source = None
+        if part.source is not None and arguments.transferred:
+            source = read_source_task(str(path), part.source, table.space, own=table, seed=0)
         for inputs, features in part.features.items():
             title = f"{name}, {inputs}"
-            parts[title] = measure(title, table, predictors, part, features, arguments)
-            variants = ablation(arguments.ablated) if name == "nasbench201" else {}
+            parts[title] = measure(
+                title, table, predictors, part, features, arguments, source=source
+            )
+            variants = ablation(arguments.ablated) if name in ABLATED else {}
             if variants:
                 title = f"ablation, {title}"
                 sizes = arguments.sizes or ABLATION_SIZES
@@ -158,9 +191,13 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def command_line(arguments: argparse.Namespace) -> str:
     """Return the command that made the result, with tables by file name."""
     words = ["python studies/predictor_efficiency.py"]
-    words += [f"--table {name}={path.name}" for name, path in arguments.table.items()]
+    words += [
+        f"--table {name}" if name in SHIPPED_TABLES else f"--table {name}={path.name}"
+        for name, path in arguments.table.items()
+    ]
     words += [f"--repeats {arguments.repeats} --predictors {','.join(arguments.predictors)}"]
-    words += [f"--ablated {','.join(arguments.ablated) or 'none'}"]
+    for option in ("pretrained", "transferred", "ablated"):
+        words.append(f"--{option} {','.join(getattr(arguments, option)) or 'none'}")
     if arguments.sizes:
         words.append(f"--sizes {','.join(map(str, arguments.sizes))}")
     if arguments.max_test:
@@ -169,28 +206,15 @@ def command_line(arguments: argparse.Namespace) -> str:
 
 
 def named_table(given: str) -> tuple[str, Path]:
-    """Read ``NAME=FILE``."""
+    """Read ``NAME=FILE``, or the name of a table of the package."""
     name, separator, path = given.partition("=")
+    if given in SHIPPED_TABLES:
+        return given, shipped_table(given)
     if name not in PARTS or not separator:
         raise argparse.ArgumentTypeError(
             f"expected NAME=FILE with a name among {', '.join(PARTS)}, found {given!r}"
         )
     return name, Path(path)
-
-
-def smoke_inputs(arguments: argparse.Namespace) -> None:
-    """Make a table, so that the study runs without the published files."""
-    rng = np.random.default_rng(0)
-    space = get_space("nasbench201")
-    cells = space.sample(160, rng, distinct=True)
-    table = pd.DataFrame({"arch": space.format_all(cells)})
-    table["valid_accuracy"] = 80 + (cells == 3).sum(axis=1) + rng.normal(size=len(cells))
-    table["proxy_made_up"] = table["valid_accuracy"] + rng.normal(size=len(cells))
-    path = arguments.work / "table.parquet"
-    write_table(table, path, metadata={})
-    arguments.table = {"nasbench201": path}
-    arguments.sizes, arguments.repeats, arguments.max_test = (10,), 2, 60
-    arguments.predictors, arguments.ablated, arguments.workers = ["forest", "gp"], ["forest"], 1
 
 
 def main() -> None:
@@ -204,24 +228,31 @@ def main() -> None:
     )
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--max-test", type=int, help="test on at most so many")
+    some = {"type": lambda text: [] if text == "none" else text.split(",")}
+    parser.add_argument(
+        "--pretrained", **some, default=["auto", "gnn"], help="predictors to pretrain too, or none"
+    )
+    parser.add_argument(
+        "--transferred", **some, default=["gp"], help="predictors to transfer to too, or none"
+    )
     parser.add_argument(
         "--ablated",
-        type=lambda text: [] if text == "none" else text.split(","),
+        **some,
         default=[name for name in (*ENCODED, *LOSSES) if name in PREDICTORS],
         help="predictors of the ablation, or none",
     )
     parser.add_argument("--workers", type=int, help="processes; one a core if not given")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--work", type=Path, default=Path(__file__).parent / "work")
-    parser.add_argument("--smoke", action="store_true", help="made-up data, less than a minute")
+    parser.add_argument("--smoke", action="store_true", help="a part of it, less than a minute")
     arguments = parser.parse_args()
-    if not arguments.smoke and not arguments.table:
-        parser.error("--table is needed, or --smoke")
-    arguments.table = dict(arguments.table)
+    arguments.table = dict(arguments.table or [named_table("digits201")])
     arguments.work.mkdir(parents=True, exist_ok=True)
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.smoke:
-        smoke_inputs(arguments)
+        arguments.sizes, arguments.repeats, arguments.max_test = (10,), 2, 60
+        arguments.predictors, arguments.pretrained = ["forest", "gp"], ["gp"]
+        arguments.ablated, arguments.workers = ["forest"], 1
     result = json_value(run(arguments))
     written = json.dumps(result, indent=1, allow_nan=False)
     (arguments.out / "predictor_efficiency.json").write_text(written + "\n", encoding="utf-8")

@@ -60,7 +60,7 @@ def _part(title: str, part: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{conditions['architectures']} distinct architectures, {conditions['target']}"
         + (f", at most {conditions['max_test']} tested" if conditions["max_test"] else "")
-        + (f"; one training against others: τ {ceiling:.3f}" if ceiling else "")
+        + (f"; noise ceiling: τ {ceiling:.3f}" if ceiling else "")
         + ". Kendall τ:",
         "",
         _row(["labels", *map(str, sizes)]),
