@@ -16,12 +16,15 @@ from predictnas.predictors.gnn import GNNPredictor
 from predictnas.predictors.gp import GPPredictor
 from predictnas.predictors.lcsvr import LCSVRPredictor
 from predictnas.predictors.mlp import MLPEnsemble
-from predictnas.predictors.persistence import load_predictor, save_predictor
+from predictnas.predictors.persistence import load_predictor, plain_parameters, save_predictor
 from predictnas.predictors.ridge import RidgePredictor
+from predictnas.predictors.source_task import SourceTask
+from predictnas.predictors.transfer import TransferPredictor
 from predictnas.predictors.wl_gp import WLGPPredictor
 
 __all__ = [
     "PREDICTORS",
+    "WRAPPERS",
     "AutoPredictor",
     "BoostingPredictor",
     "DeepGPPredictor",
@@ -32,9 +35,12 @@ __all__ = [
     "MLPEnsemble",
     "Predictor",
     "RidgePredictor",
+    "SourceTask",
+    "TransferPredictor",
     "WLGPPredictor",
     "get_predictor",
     "load_predictor",
+    "plain_parameters",
     "save_predictor",
 ]
 
@@ -50,6 +56,9 @@ PREDICTORS: dict[str, type[Predictor]] = {
     "lcsvr": LCSVRPredictor,
     "auto": AutoPredictor,
 }
+
+# Predictors around one of the others; what they need beside it has no default.
+WRAPPERS: dict[str, type[Predictor]] = {"transfer": TransferPredictor}
 
 
 def get_predictor(name: str, **parameters: Any) -> Predictor:

@@ -1,32 +1,37 @@
 """The stack of predictors that is the default."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.base import clone
 
+from encoders import ArchGraph
 from predictnas.errors import InputError
 from predictnas.predictors.base import PosteriorOver, Predictor
 from predictnas.predictors.checks import check_number, check_whole_number
-from predictnas.predictors.ensemble import left_out
-from predictnas.predictors.inputs import GRAPH, Inputs
+from predictnas.predictors.gnn import PretrainedFlow
+from predictnas.predictors.held_out import held_out_of
+from predictnas.predictors.inputs import Inputs, read_inputs
+from predictnas.predictors.smoothing import STEPS, ColumnSmoother
 from predictnas.predictors.stacking import combine, stack_weights, variance_factor
+from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
 
 if TYPE_CHECKING:
     from botorch.posteriors.posterior import Posterior
+    from optuna import Trial
     from torch import Tensor
 
 __all__ = ["AutoPredictor"]
 
 Floats = NDArray[np.float64]
 
-# Refits of a member that has no held-out predictions of its own.
-FOLDS = 5
-# The share of labels for which a member must have held-out predictions, lest it be refitted.
-SMALLEST_SHARE = 0.5
+# What members learn from architectures without labels, by the names of their parameters.
+PRETRAINED, UNLABELLED = "pretrained", "unlabelled"
+# Members of which there is a second one on smoothed columns: those that gain most from them, and
+# whose own held-out predictions tell the stack whether they gain.
+SMOOTHED = ("gp", "gnn")
 
 
 class AutoPredictor(Predictor):
@@ -40,6 +45,10 @@ class AutoPredictor(Predictor):
     :math:`\kappa` fitted to the residuals of the stack on held-out labels. The joint posterior is
     the mixture of the members' posteriors, stretched by :math:`\sqrt\kappa` around its mean:
     `MixturePosterior`, from which samples come in the proportions of the weights.
+
+    Members may learn from architectures without labels too, see `pretrain`. Where these have
+    numeric columns, as proxy scores, members named gp and gnn come twice: as they are, and on
+    columns without the noise of single scores, see `ColumnSmoother`.
 
     Parameters
     ----------
@@ -55,13 +64,22 @@ class AutoPredictor(Predictor):
         Names of predictors.
     strength
         How many labels the prior of equal weights is worth.
+    pretrained
+        First weights of graph networks among the members, as `pretrain` sets them; None for none.
+    unlabelled
+        Graphs without labels for the members that learn from these, as `pretrain` sets them; None
+        for none.
+    smoother
+        Smooths numeric columns, as `pretrain` sets it; None for none.
     random_state
         The seed of members and folds.
 
     Attributes
     ----------
     members_ : tuple of Predictor
-        The fitted members.
+        The fitted members, those on smoothed columns last.
+    smoothed_ : int
+        How many of them read smoothed columns.
     weights_ : array ``(members,)``
         Their weights.
     factor_ : float
@@ -79,7 +97,10 @@ class AutoPredictor(Predictor):
         operations: Sequence[str] | None = None,
         warp: str = "yeo-johnson",
         members: Sequence[str] = ("gp", "gnn", "boosting", "ridge", "forest"),
-        strength: float = 20.0,
+        strength: float = 5.0,
+        pretrained: PretrainedFlow | None = None,
+        unlabelled: Sequence[ArchGraph] | None = None,
+        smoother: ColumnSmoother | None = None,
         random_state: int = 0,
     ) -> None:
         self.encoding = encoding
@@ -87,7 +108,59 @@ class AutoPredictor(Predictor):
         self.warp = warp
         self.members = members
         self.strength = strength
+        self.pretrained = pretrained
+        self.unlabelled = unlabelled
+        self.smoother = smoother
         self.random_state = random_state
+
+    def pretrain(self, X: Any, *, steps: int = 2000) -> Self:
+        """Let the members learn from architectures without labels that can, see their `pretrain`.
+
+        Parameters
+        ----------
+        X
+            A table of architectures with a graph column.
+        steps
+            The number of steps of 128 architectures, of graph networks; those that smooth columns
+            take 600 at most.
+
+        Returns
+        -------
+        AutoPredictor
+            This predictor, as fitted or unfitted as it was.
+
+        Raises
+        ------
+        InputError
+            If the table cannot be used, or no member can be pretrained.
+        """
+        self._check_parameters()
+        if not self._takes(PRETRAINED) and not self._takes(UNLABELLED):
+            raise self._nothing_to_pretrain()
+        if name := self._takes(PRETRAINED):
+            network = self._member(name).set_params(**{PRETRAINED: None})
+            self.pretrained = network.pretrain(X, steps=steps).pretrained
+        if name := self._takes(UNLABELLED):
+            self.unlabelled = self._member(name).pretrain(X).unlabelled
+        inputs = read_inputs(X)
+        self.smoother = None
+        if inputs.columns and self._smoothed():
+            self.smoother = ColumnSmoother.learn(
+                inputs, self.operations, steps=min(steps, STEPS), seed=self.random_state
+            )
+        return self
+
+    def suggest(self, trial: "Trial") -> dict[str, Any]:
+        """Suggest parameters to try instead of these.
+
+        Encodings are those of all members. Which members count is no matter of tuning: that is
+        what their weights say.
+        """
+        return {
+            "encoding": suggest_encoding(trial),
+            "warp": suggest_warp(trial),
+            "strength": trial.suggest_float("strength", 1.0, 25.0, log=True),
+        }
 
     def _check_parameters(self) -> None:
         from predictnas.predictors import PREDICTORS
@@ -103,11 +176,49 @@ class AutoPredictor(Predictor):
                 raise InputError(
                     f"expected members among {', '.join(choices)}, found {name!r}; name others"
                 )
+        for parameter in (PRETRAINED, UNLABELLED):
+            if getattr(self, parameter) is not None and not self._takes(parameter):
+                raise self._nothing_to_pretrain()
+        if self.smoother is None:
+            return
+        if not isinstance(self.smoother, ColumnSmoother):
+            raise InputError(
+                "expected smoother as what pretrain sets, or None, found "
+                f"{type(self.smoother).__name__}; call pretrain"
+            )
+        if not self._smoothed():
+            raise InputError(
+                f"expected a member among {', '.join(SMOOTHED)} to read smoothed columns, found "
+                f"{', '.join(self.members)}; add one, or leave pretraining out"
+            )
+
+    def _smoothed(self) -> list[str]:
+        """Return the members of which a second one may read smoothed columns."""
+        return [name for name in self.members if name in SMOOTHED]
+
+    def _takes(self, parameter: str) -> str | None:
+        """Return the first member that has a parameter, None where there is none."""
+        having = (n for n in self.members if parameter in self._member(n).get_params(deep=False))
+        return next(having, None)
+
+    def _nothing_to_pretrain(self) -> InputError:
+        return InputError(
+            "expected members that learn from architectures without labels, such as gnn and gp, "
+            f"found {', '.join(self.members)}; add some, or leave pretraining out"
+        )
 
     def _fit(self, inputs: Inputs, targets: Floats) -> None:
-        table = _frame(inputs)
-        self.members_ = tuple(self._member(name).fit(table, targets) for name in self.members)
-        held_out = [self._held_out_of(member, table, targets) for member in self.members_]
+        smoothed = self._smoothed() if self.smoother is not None and inputs.graphs else []
+        self.smoothed_ = len(smoothed)
+        members = [self._member(name) for name in (*self.members, *smoothed)]
+        tables = self._tables(inputs, len(members))
+        self.members_ = tuple(
+            member.fit(table, targets) for member, table in zip(members, tables, strict=True)
+        )
+        held_out = [
+            held_out_of(member, table, targets, self.architectures_, self.random_state)
+            for member, table in zip(self.members_, tables, strict=True)
+        ]
         means, stds = np.array(held_out).swapaxes(0, 1)
         known = np.isfinite(means).all(axis=0)
         rng = np.random.default_rng(self.random_state)
@@ -118,14 +229,16 @@ class AutoPredictor(Predictor):
         self.factor_ = variance_factor((targets - mean)[known], variance[known])
         self.held_out_ = np.stack([mean, np.sqrt(self.factor_ * variance)])
 
-    def _member(self, name: str) -> Predictor:
+    def _member(self, name: str) -> Any:
         from predictnas.predictors import get_predictor
 
-        member: Predictor = get_predictor(name)
+        member = get_predictor(name)
         wanted = {
             "operations": self.operations,
             "warp": "none",  # targets are warped here
             "random_state": self.random_state,
+            PRETRAINED: self.pretrained,
+            UNLABELLED: self.unlabelled,
         }
         if self.encoding is not None:
             wanted["encoding"] = self.encoding
@@ -133,25 +246,20 @@ class AutoPredictor(Predictor):
         member.set_params(**{key: wanted[key] for key in wanted if key in known})
         return member
 
-    def _held_out_of(
-        self, member: Predictor, table: pd.DataFrame, targets: Floats
-    ) -> tuple[Floats, Floats]:
-        held_out = member.held_out_predictions()
-        # With many labels an architecture, few trees have seen none of them.
-        if held_out is not None and np.isfinite(held_out[0]).mean() > SMALLEST_SHARE:
-            return held_out
-        mean, std = np.full((2, len(targets)), np.nan)
-        generator = np.random.default_rng(self.random_state)
-        for rows in left_out(self.architectures_, FOLDS, 1, generator):
-            if not rows.any():
-                continue
-            part = clone(member).fit(table[~rows], targets[~rows])
-            mean[rows], std[rows] = part.predict(table[rows], return_std=True)
-        return mean, std
+    def _tables(self, inputs: Inputs, members: int) -> list[pd.DataFrame]:
+        """Return the table of every member: smoothed for the last ones, else as it is."""
+        tables = [inputs.frame()] * (members - self.smoothed_)
+        if self.smoothed_:
+            assert self.smoother is not None
+            tables += [self.smoother.transform(inputs).frame()] * self.smoothed_
+        return tables
 
     def _predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
-        table = _frame(inputs)
-        each = [member.predict(table, return_std=True) for member in self.members_]
+        tables = self._tables(inputs, len(self.members_))
+        each = [
+            member.predict(table, return_std=True)
+            for member, table in zip(self.members_, tables, strict=True)
+        ]
         means, stds = np.array(each).swapaxes(0, 1)
         mean, variance = combine(self.weights_, means, stds)
         return mean, np.sqrt(self.factor_ * variance)
@@ -165,8 +273,11 @@ class AutoPredictor(Predictor):
 
         from predictnas.predictors.mixture import MixturePosterior, stretched
 
-        table = _frame(inputs)
-        members = [member.posterior_over(table) for member in self.members_]
+        tables = self._tables(inputs, len(self.members_))
+        members = [
+            member.posterior_over(table)
+            for member, table in zip(self.members_, tables, strict=True)
+        ]
         weights = torch.from_numpy(self.weights_)
         factor = float(np.sqrt(self.factor_))
 
@@ -176,11 +287,3 @@ class AutoPredictor(Predictor):
             return mixture.map(lambda each: stretched(each, centre, factor))
 
         return posterior
-
-
-def _frame(inputs: Inputs) -> pd.DataFrame:
-    """Return a checked table as a table, for the members to read."""
-    table = pd.DataFrame(inputs.numeric, columns=list(inputs.columns))
-    if inputs.graphs is not None:
-        table[GRAPH] = pd.Series(inputs.graphs, dtype=object)
-    return table

@@ -213,7 +213,8 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
     def suggest(self, trial: "Trial") -> dict[str, Any]:  # noqa: ARG002
         """Suggest parameters to try instead of these, for `predictnas.tuning.tune`.
 
-        A subclass that has parameters worth tuning overrides it; it may not depend on them.
+        A subclass that has parameters worth tuning overrides it; what it suggests may not depend
+        on the values of these.
 
         Parameters
         ----------

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,10 @@ from predictnas.predictors.checks import check_number, check_whole_number
 from predictnas.predictors.features import Features
 from predictnas.predictors.gaussian_process import GaussianProcessPredictor, evenly_spread
 from predictnas.predictors.inputs import Inputs
+from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
 
 if TYPE_CHECKING:
+    from optuna import Trial
     from torch import Tensor
 
 __all__ = ["DeepGPPredictor", "DeepKernel"]
@@ -135,6 +137,16 @@ class DeepGPPredictor(GaussianProcessPredictor):
         self.max_iterations = max_iterations
         self.max_search_labels = max_search_labels
         self.random_state = random_state
+
+    def suggest(self, trial: "Trial") -> dict[str, Any]:
+        """Suggest parameters to try instead of these."""
+        return {
+            "encoding": suggest_encoding(trial),
+            "warp": suggest_warp(trial),
+            "width": trial.suggest_int("width", 16, 128, log=True),
+            "prior_std": trial.suggest_float("prior_std", 0.02, 0.5, log=True),
+            "steps": trial.suggest_int("steps", 40, 200, step=40),
+        }
 
     def _check_parameters(self) -> None:
         check_whole_number("width", self.width, 1)

@@ -1,9 +1,9 @@
 """The design matrix: encoded graphs and warped numeric columns side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,8 @@ class GraphEncodings:
     operations
         The operations that graphs may carry; None for those of the training graphs.
     graphs
-        The distinct training graphs. The encoders learn their layout from them, so they are all
-        that has to be stored.
+        The distinct graphs, of training and without labels. The encoders learn their layout from
+        them, so they are all that has to be stored.
     """
 
     names: tuple[str, ...]
@@ -133,7 +133,11 @@ class Features:
 
     @classmethod
     def learn(
-        cls, inputs: Inputs, encoding: str | Sequence[str], operations: Sequence[str] | None
+        cls,
+        inputs: Inputs,
+        encoding: str | Sequence[str],
+        operations: Sequence[str] | None,
+        unlabelled: Sequence[ArchGraph] | None = None,
     ) -> Self:
         """Learn the features of a training table.
 
@@ -146,6 +150,8 @@ class Features:
             alone. Tables without graphs use none.
         operations
             The operations that graphs may carry, here and later; None takes those seen here.
+        unlabelled
+            Further graphs, on which encodings are laid out, centred and scaled as well.
 
         Raises
         ------
@@ -153,24 +159,25 @@ class Features:
             If an encoding does not exist or cannot represent the graphs, or there is nothing to
             learn from.
         """
-        encodings = _graph_encodings(inputs, encoding, operations)
+        more = () if inputs.graphs is None else tuple(unlabelled or ())
+        encodings = _graph_encodings(inputs, encoding, operations, more)
         if not encodings.names and not inputs.columns:
             raise InputError(
                 f"expected numeric columns beside {GRAPH!r} where no encoding is used, found "
                 f"none; give an encoding: {', '.join(ENCODERS)}"
             )
         numeric = NumericWarps.learn(inputs.numeric)
-        matrix = np.concatenate(
-            [encodings.transform(inputs), numeric.transform(inputs.numeric)], axis=1
-        )
+        graphs = None if inputs.graphs is None else (*inputs.graphs, *more)
+        everything = Inputs(graphs, np.empty((len(inputs) + len(more), 0)), ())
+        parts = encodings.transform(everything), numeric.transform(inputs.numeric)
         columns = [*encodings.columns(), *([name] for name in inputs.columns)]
         group_of = np.repeat(np.arange(len(columns)), [len(group) for group in columns])
-        kept = np.flatnonzero(np.ptp(matrix, axis=0) > SMALLEST_RANGE)
+        kept = np.flatnonzero(_of_columns(np.ptp, parts) > SMALLEST_RANGE)
         if len(kept) == 0:
             # A design matrix needs a column, be it a constant one.
             kept = np.zeros(1, dtype=np.int64)
         _, groups = np.unique(group_of[kept], return_inverse=True)
-        variances = matrix[:, kept].var(axis=0)
+        variances = _of_columns(np.var, parts)[kept]
         mixed = [encoder.mixed_units for encoder in encodings.encoders]
         mixed += [False] * len(inputs.columns)
         own = np.where(np.array(mixed)[group_of[kept]], np.sqrt(variances), 1.0)
@@ -182,7 +189,7 @@ class Features:
             names=tuple(name for group in columns for name in group),
             kept=kept,
             groups=groups,
-            centre=matrix[:, kept].mean(axis=0),
+            centre=_of_columns(np.mean, parts)[kept],
             scale=own * np.sqrt(np.where(total > SMALLEST_RANGE**2, total, 1.0))[groups],
         )
 
@@ -216,8 +223,18 @@ class Features:
         return np.ascontiguousarray((np.concatenate(parts) - self.centre) / self.scale)
 
 
+def _of_columns(
+    measure: Callable[..., Any], parts: Sequence[NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return a measure of every column of matrices side by side, which may differ in length."""
+    return np.concatenate([measure(part, axis=0) for part in parts])
+
+
 def _graph_encodings(
-    inputs: Inputs, encoding: str | Sequence[str], operations: Sequence[str] | None
+    inputs: Inputs,
+    encoding: str | Sequence[str],
+    operations: Sequence[str] | None,
+    unlabelled: tuple[ArchGraph, ...],
 ) -> GraphEncodings:
     check_names("encoding", encoding)
     check_names("operations", operations)
@@ -230,7 +247,7 @@ def _graph_encodings(
     if not names or inputs.graphs is None:
         return GraphEncodings((), None, ())
     vocabulary = None if operations is None else tuple(operations)
-    return GraphEncodings(names, vocabulary, tuple(dict.fromkeys(inputs.graphs)))
+    return GraphEncodings(names, vocabulary, tuple(dict.fromkeys((*inputs.graphs, *unlabelled))))
 
 
 def _warped(numeric: NDArray[np.float64], warps: tuple[YeoJohnson, ...]) -> NDArray[np.float64]:

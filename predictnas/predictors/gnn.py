@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,10 @@ from predictnas.predictors.checks import check_names, check_number, check_whole_
 from predictnas.predictors.ensemble import EnsemblePredictor, left_out, unseen
 from predictnas.predictors.features import Features, NumericWarps
 from predictnas.predictors.inputs import GRAPH, Inputs, read_inputs
+from predictnas.predictors.suggestions import suggest_encoding
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 __all__ = ["GNNPredictor", "PretrainedFlow"]
 
@@ -130,7 +134,7 @@ class GNNPredictor(EnsemblePredictor):
         repeats: int = 2,
         width: int = 16,
         learning_rate: float = 0.02,
-        steps: int = 160,
+        steps: int = 320,
         batch_size: int = 128,
         pretrained: PretrainedFlow | None = None,
         random_state: int = 0,
@@ -148,7 +152,7 @@ class GNNPredictor(EnsemblePredictor):
         self.pretrained = pretrained
         self.random_state = random_state
 
-    def pretrain(self, X: Any, *, steps: int = 600) -> Self:
+    def pretrain(self, X: Any, *, steps: int = 2000) -> Self:
         """Learn first weights from architectures without labels, and set ``pretrained`` to them.
 
         From the embedding of a graph alone, the networks have to tell its features
@@ -182,6 +186,11 @@ class GNNPredictor(EnsemblePredictor):
             raise InputError(f"expected a column {GRAPH!r} to pretrain on, found none; give graphs")
         encoder = _encoder(inputs, self.operations)
         groups = [_standardised(encoder.transform(inputs.graphs))]
+        if groups[0].shape[1] == 0:
+            raise InputError(
+                "expected architectures with different graphs to pretrain on, found "
+                f"{len(inputs)} alike; give more"
+            )
         if inputs.columns:
             groups.append(NumericWarps.learn(inputs.numeric).transform(inputs.numeric))
         # The squared error is a mean over columns: groups count equally whatever their width.
@@ -212,6 +221,18 @@ class GNNPredictor(EnsemblePredictor):
         )
         self.pretrained = PretrainedFlow(encoder.operations_, width, weights)
         return self
+
+    def suggest(self, trial: "Trial") -> dict[str, Any]:
+        """Suggest parameters to try instead of these; pretrained weights keep their width."""
+        suggested = {
+            "encoding": suggest_encoding(trial, optional=True),
+            "loss": trial.suggest_categorical("loss", LOSS_NAMES),
+            "learning_rate": trial.suggest_float("learning_rate", 0.005, 0.05, log=True),
+            "steps": trial.suggest_int("steps", 80, 320, step=40),
+        }
+        if self.pretrained is None:
+            suggested["width"] = trial.suggest_int("width", 8, 32, log=True)
+        return suggested
 
     def _check_parameters(self) -> None:
         if self.loss not in LOSS_NAMES:

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import ArchGraph
 from predictnas.predictors.checks import check_whole_number
 from predictnas.predictors.features import Features
 from predictnas.predictors.gaussian_process import GaussianProcessPredictor, evenly_spread
 from predictnas.predictors.inputs import Inputs
 from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
+from predictnas.predictors.unlabelled import LearnsFromUnlabelled, check_unlabelled
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["GPPredictor"]
 
 
-class GPPredictor(GaussianProcessPredictor):
+class GPPredictor(LearnsFromUnlabelled, GaussianProcessPredictor):
     r"""An exact Gaussian process with an RBF kernel and automatic relevance.
 
     Every encoding of the graph and every numeric column has a lengthscale of its own,
@@ -46,6 +48,9 @@ class GPPredictor(GaussianProcessPredictor):
     max_search_labels
         The largest number of labels that hyperparameters are sought on, spread evenly over the
         rows in lexicographic order, so that the order of the table does not matter.
+    unlabelled
+        Graphs without labels, on which encodings are scaled as well, as `pretrain` sets them; None
+        for none.
 
     Attributes
     ----------
@@ -66,12 +71,14 @@ class GPPredictor(GaussianProcessPredictor):
         warp: str = "yeo-johnson",
         max_iterations: int = 200,
         max_search_labels: int = 1000,
+        unlabelled: Sequence[ArchGraph] | None = None,
     ) -> None:
         self.encoding = encoding
         self.operations = operations
         self.warp = warp
         self.max_iterations = max_iterations
         self.max_search_labels = max_search_labels
+        self.unlabelled = unlabelled
 
     def suggest(self, trial: "Trial") -> dict[str, Any]:
         """Suggest parameters to try instead of these."""
@@ -80,13 +87,14 @@ class GPPredictor(GaussianProcessPredictor):
     def _check_parameters(self) -> None:
         check_whole_number("max_iterations", self.max_iterations, 1)
         check_whole_number("max_search_labels", self.max_search_labels, 1)
+        check_unlabelled(self.unlabelled)
 
     def _fit(self, inputs: Inputs, targets: NDArray[np.float64]) -> None:
         import torch
 
         from predictnas.predictors import exact_gp
 
-        self.features_ = Features.learn(inputs, self.encoding, self.operations)
+        self.features_ = Features.learn(inputs, self.encoding, self.operations, self.unlabelled)
         self.rows_ = self.features_.transform(inputs)
         searched = evenly_spread(self.rows_, targets, self.max_search_labels)
         found = exact_gp.fit(

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_array, column_or_1d
 
-from encoders import ArchGraph
+from encoders import INPUT, OUTPUT, ArchGraph
 from predictnas.errors import InputError
 
 __all__ = ["GRAPH", "Inputs", "read_inputs", "read_targets"]
@@ -53,6 +53,23 @@ class Inputs:
         """Return the rows with the given numbers."""
         graphs = None if self.graphs is None else tuple(self.graphs[row] for row in rows.tolist())
         return Inputs(graphs, self.numeric[rows], self.columns)
+
+    def operations(self) -> tuple[str, ...] | None:
+        """Return the operations that the graphs carry, without the two ends; None without graphs.
+
+        They are the vocabulary for a part of the rows, which may lack some.
+        """
+        if self.graphs is None:
+            return None
+        found = {operation for graph in self.graphs for operation in graph.operations}
+        return tuple(sorted(found - {INPUT, OUTPUT}))
+
+    def frame(self) -> pd.DataFrame:
+        """Return the rows as a table again, for predictors inside others to read."""
+        table = pd.DataFrame(self.numeric, columns=list(self.columns))
+        if self.graphs is not None:
+            table[GRAPH] = pd.Series(self.graphs, dtype=object)
+        return table
 
     def identities(self) -> list[str]:
         """Return a text for every row, equal for rows that hold the same architecture.

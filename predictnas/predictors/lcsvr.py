@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,10 @@ from predictnas.predictors.checks import check_number, check_whole_number
 from predictnas.predictors.ensemble import EnsemblePredictor, left_out, unseen
 from predictnas.predictors.features import Features
 from predictnas.predictors.inputs import Inputs
+from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
+
+if TYPE_CHECKING:
+    from optuna import Trial
 
 __all__ = ["LCSVRPredictor", "curve_columns", "with_differences"]
 
@@ -94,6 +99,14 @@ class LCSVRPredictor(EnsemblePredictor):
         self.folds = folds
         self.repeats = repeats
         self.random_state = random_state
+
+    def suggest(self, trial: "Trial") -> dict[str, Any]:
+        """Suggest parameters to try instead of these."""
+        return {
+            "encoding": suggest_encoding(trial, optional=True),
+            "warp": suggest_warp(trial),
+            "nu": trial.suggest_float("nu", 0.2, 0.8),
+        }
 
     def _check_parameters(self) -> None:
         if not isinstance(self.curve, Sequence) or not len(self.curve):
@@ -225,7 +238,8 @@ def _no_curve(columns: Sequence[str], expected: str) -> InputError:
     found = ", ".join(columns) or "no numeric column"
     return InputError(
         f"expected columns {expected} with a learning curve, found {found}; add the metric at "
-        "early epochs to the features, or name its columns with the parameter curve"
+        "early epochs to the features (--features graph,curve:5), or name its columns with the "
+        "parameter curve"
     )
 
 

@@ -13,7 +13,7 @@ from botorch.sampling.stochastic_samplers import ForkedRNGSampler
 from gpytorch.distributions import MultivariateNormal
 from torch import Tensor
 
-__all__ = ["MixturePosterior", "stretched"]
+__all__ = ["MixturePosterior", "shifted", "stretched"]
 
 
 class MixturePosterior(Posterior):
@@ -106,8 +106,10 @@ def stretched(posterior: Posterior, centre: Tensor, factor: float) -> Posterior:
     Returns
     -------
     Posterior
-        Gaussians and ensembles stay what they are.
+        Gaussians, ensembles and mixtures stay what they are.
     """
+    if isinstance(posterior, MixturePosterior):
+        return posterior.map(lambda each: stretched(each, centre, factor))
     if isinstance(posterior, GPyTorchPosterior):
         normal = posterior.distribution
         middle = centre.squeeze(-1)
@@ -121,6 +123,37 @@ def stretched(posterior: Posterior, centre: Tensor, factor: float) -> Posterior:
         sample_transform=lambda samples: centre + factor * (samples - centre),
         mean_transform=lambda mean, _: centre + factor * (mean - centre),
         variance_transform=lambda _, variance: factor**2 * variance,
+    )
+
+
+def shifted(posterior: Posterior, by: Tensor) -> Posterior:
+    """Return the posterior of ``f + by``.
+
+    Parameters
+    ----------
+    posterior
+        The posterior of `f`.
+    by
+        Shape ``(*batch, q, 1)``.
+
+    Returns
+    -------
+    Posterior
+        Gaussians, ensembles and mixtures stay what they are.
+    """
+    if isinstance(posterior, MixturePosterior):
+        return posterior.map(lambda each: shifted(each, by))
+    if isinstance(posterior, GPyTorchPosterior):
+        normal = posterior.distribution
+        mean = normal.mean + by.squeeze(-1)
+        return GPyTorchPosterior(MultivariateNormal(mean, normal.covariance_matrix))
+    if isinstance(posterior, EnsemblePosterior):
+        return EnsemblePosterior(posterior.values + by.unsqueeze(-3), posterior.weights)
+    return TransformedPosterior(
+        posterior,
+        sample_transform=lambda samples: samples + by,
+        mean_transform=lambda mean, _: mean + by,
+        variance_transform=lambda _, variance: variance,
     )
 
 

@@ -28,12 +28,14 @@ from predictnas.predictors.features import Features, GraphEncodings, NumericWarp
 from predictnas.predictors.gnn import PretrainedFlow
 from predictnas.predictors.hyperparameters import Hyperparameters
 from predictnas.predictors.ridge import LinearHyperparameters
+from predictnas.predictors.smoothing import ColumnSmoother
+from predictnas.predictors.source_task import SourceTask
 from predictnas.predictors.trees import Trees
 from predictnas.predictors.warp import YeoJohnson
 from predictnas.predictors.wl_gp import WLHyperparameters
 from predictnas.predictors.wl_kernel import WLGraphs
 
-__all__ = ["load_predictor", "save_predictor"]
+__all__ = ["load_predictor", "plain_parameters", "save_predictor"]
 
 FORMAT = 1
 # What a file may hold beside plain values and arrays. Names in files resolve here and nowhere
@@ -41,6 +43,7 @@ FORMAT = 1
 RECORDS: dict[str, type[Any]] = {
     record.__name__: record
     for record in (
+        ColumnSmoother,
         DeepKernel,
         Features,
         GraphEncodings,
@@ -48,6 +51,7 @@ RECORDS: dict[str, type[Any]] = {
         LinearHyperparameters,
         NumericWarps,
         PretrainedFlow,
+        SourceTask,
         Trees,
         WLGraphs,
         WLHyperparameters,
@@ -147,6 +151,31 @@ def load_predictor(path: str | Path) -> tuple[Predictor, dict[str, Any]]:
     return predictor, metadata
 
 
+def plain_parameters(predictor: Predictor) -> dict[str, Any]:
+    """Return the parameters of a predictor as values that JSON holds.
+
+    A predictor among them becomes its name and parameters; what a predictor was handed of data,
+    such as pretrained weights, a digest of it.
+
+    Raises
+    ------
+    InputError
+        If a parameter could not be saved.
+    """
+    found: dict[str, Any] = {}
+    for name, value in predictor.get_params(deep=False).items():
+        if isinstance(value, Predictor):
+            found[name] = {"predictor": _registered_name(value), **plain_parameters(value)}
+            continue
+        try:
+            found[name] = json.loads(json.dumps(value))
+        except TypeError:  # data, or numbers of NumPy
+            arrays: dict[str, NDArray[Any]] = {}
+            packed = json.dumps(_pack(value, arrays), sort_keys=True).encode()
+            found[name] = hashlib.sha256(packed + _digest(arrays)).hexdigest()[:32]
+    return found
+
+
 def _pack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
     """Return a value as JSON, in which arrays are names of entries of `arrays`."""
     if isinstance(value, np.generic):
@@ -171,7 +200,8 @@ def _pack(value: Any, arrays: dict[str, NDArray[Any]]) -> Any:
         return {"record": type(value).__name__, "fields": packed}
     if isinstance(value, Predictor):
         parameters = value.get_params(deep=False)
-        fitted = {name: item for name, item in vars(value).items() if name.endswith("_")}
+        # In an order that does not change when a file is loaded: arrays are numbered in it.
+        fitted = {name: vars(value)[name] for name in sorted(vars(value)) if name.endswith("_")}
         return {
             "predictor": _registered_name(value),
             "parameters": {name: _pack(item, arrays) for name, item in parameters.items()},
@@ -202,10 +232,11 @@ def _unpack(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
                 record.check_layout()
             return record
         case {"predictor": name, "parameters": parameters, "fitted": fitted}:
-            from predictnas.predictors import get_predictor
+            from predictnas.predictors import WRAPPERS, get_predictor
 
             unpacked = {key: _unpack(item, arrays) for key, item in parameters.items()}
-            predictor = get_predictor(name, **unpacked)
+            wrapper = WRAPPERS.get(name)
+            predictor = get_predictor(name, **unpacked) if wrapper is None else wrapper(**unpacked)
             for key, item in fitted.items():
                 if not FITTED.fullmatch(key):
                     raise KeyError(key)
@@ -217,9 +248,9 @@ def _unpack(value: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
 
 
 def _registered_name(predictor: Predictor) -> str:
-    from predictnas.predictors import PREDICTORS
+    from predictnas.predictors import PREDICTORS, WRAPPERS
 
-    for name, registered in PREDICTORS.items():
+    for name, registered in {**PREDICTORS, **WRAPPERS}.items():
         if type(predictor) is registered:
             return name
     raise InputError(

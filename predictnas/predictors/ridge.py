@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from encoders import ArchGraph
 from predictnas.predictors.checks import check_whole_number
 from predictnas.predictors.features import Features
 from predictnas.predictors.gaussian_process import GaussianProcessPredictor, evenly_spread
 from predictnas.predictors.inputs import Inputs
 from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
+from predictnas.predictors.unlabelled import LearnsFromUnlabelled, check_unlabelled
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -43,7 +45,7 @@ class LinearHyperparameters:
     noise: float
 
 
-class RidgePredictor(GaussianProcessPredictor):
+class RidgePredictor(LearnsFromUnlabelled, GaussianProcessPredictor):
     r"""Ridge regression whose penalties are learned: Bayesian linear regression on features.
 
     With the rows `x` of `Features`, whose columns form groups,
@@ -71,6 +73,9 @@ class RidgePredictor(GaussianProcessPredictor):
     max_search_labels
         The largest number of labels that hyperparameters are sought on, spread evenly over the
         sorted rows.
+    unlabelled
+        Graphs without labels, on which encodings are scaled as well, as `pretrain` sets them; None
+        for none.
 
     Attributes
     ----------
@@ -96,12 +101,14 @@ class RidgePredictor(GaussianProcessPredictor):
         warp: str = "yeo-johnson",
         max_iterations: int = 200,
         max_search_labels: int = 1000,
+        unlabelled: Sequence[ArchGraph] | None = None,
     ) -> None:
         self.encoding = encoding
         self.operations = operations
         self.warp = warp
         self.max_iterations = max_iterations
         self.max_search_labels = max_search_labels
+        self.unlabelled = unlabelled
 
     def suggest(self, trial: "Trial") -> dict[str, Any]:
         """Suggest parameters to try instead of these."""
@@ -110,11 +117,12 @@ class RidgePredictor(GaussianProcessPredictor):
     def _check_parameters(self) -> None:
         check_whole_number("max_iterations", self.max_iterations, 1)
         check_whole_number("max_search_labels", self.max_search_labels, 1)
+        check_unlabelled(self.unlabelled)
 
     def _fit(self, inputs: Inputs, targets: NDArray[np.float64]) -> None:
         import torch
 
-        self.features_ = Features.learn(inputs, self.encoding, self.operations)
+        self.features_ = Features.learn(inputs, self.encoding, self.operations, self.unlabelled)
         rows = self.features_.transform(inputs)
         searched = evenly_spread(rows, targets, self.max_search_labels)
         self.hyperparameters_ = _most_likely(

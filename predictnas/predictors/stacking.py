@@ -14,6 +14,8 @@ __all__ = ["combine", "stack_weights", "variance_factor"]
 
 Floats = NDArray[np.float64]
 
+# What the log score counts for beside the order of pairs.
+SCORE_SHARE = 1 / 16
 # Rows whose pairs are compared: with more, pairs would outweigh all other work, and add little.
 MOST_COMPARED = 500
 # Width of the log-normal prior of the factor of the variance: members are calibrated already.
@@ -45,16 +47,17 @@ def stack_weights(
     They minimise, over the simplex,
 
     .. math::
-        -\sum_i \log \sum_m w_m \mathcal{N}(z_i \mid \mu_{mi}, \sigma_{mi}^2)
+        -\frac{1}{16} \sum_i \log \sum_m w_m \mathcal{N}(z_i \mid \mu_{mi}, \sigma_{mi}^2)
         - n \, \mathrm{mean}_{z_i > z_j} \log \Phi\Big(
             \frac{\mu_i - \mu_j}{\sqrt{v_i + v_j}}\Big)
         - \frac{s}{M} \sum_m \log w_m
 
     with means and variances of the stack as in `combine`. The first term is the log score of the
     mixture (Yao et al.), the second the likelihood of the order of pairs, which is what rank
-    correlation counts, and the third, a Dirichlet prior that is worth `s` labels, draws the
-    weights towards equal ones: with a few dozen labels the differences between members are mostly
-    luck.
+    correlation counts. Order is what predictors are for, and deviations are calibrated after:
+    the score decides only where order hardly does. The third, a Dirichlet prior that is worth `s`
+    labels, draws the weights towards equal ones: with a few dozen labels the differences between
+    members are mostly luck.
 
     Parameters
     ----------
@@ -129,7 +132,8 @@ def _objective(
         weights = logs.exp()
         mean = weights @ centres
         variance = weights @ (spreads**2 + (centres - mean) ** 2)
-        total = -torch.logsumexp(logs[:, None] + densities, dim=0).sum() - strength * logs.mean()
+        score = torch.logsumexp(logs[:, None] + densities, dim=0).sum()
+        total = -SCORE_SHARE * score - strength * logs.mean()
         if len(better):
             margin = (mean[better] - mean[worse]) / (variance[better] + variance[worse]).sqrt()
             total = total - len(targets) * torch.special.log_ndtr(margin).mean()

@@ -10,9 +10,11 @@ __all__ = ["suggest_encoding", "suggest_warp"]
 ENCODINGS = ("graf", "graf+path", "graf+adjacency", "graf+laplacian", "path", "weisfeiler_lehman")
 
 
-def suggest_encoding(trial: "Trial") -> tuple[str, ...]:
-    """Suggest encodings, alone or together."""
-    return tuple(trial.suggest_categorical("encoding", ENCODINGS).split("+"))
+def suggest_encoding(trial: "Trial", *, optional: bool = False) -> tuple[str, ...]:
+    """Suggest encodings, alone or together; where they are `optional`, also none."""
+    choices = ("none", *ENCODINGS) if optional else ENCODINGS
+    chosen = trial.suggest_categorical("encoding", choices)
+    return () if chosen == "none" else tuple(chosen.split("+"))
 
 
 def suggest_warp(trial: "Trial") -> str:

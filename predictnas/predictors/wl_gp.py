@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +12,11 @@ from predictnas.predictors.checks import check_names, check_whole_number
 from predictnas.predictors.features import Features
 from predictnas.predictors.gaussian_process import GaussianProcessPredictor, evenly_spread
 from predictnas.predictors.inputs import Inputs
+from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
 from predictnas.predictors.wl_kernel import WLGraphs, gram_among, grams_by_iterations
 
 if TYPE_CHECKING:
+    from optuna import Trial
     from torch import Tensor
 
 __all__ = ["WLGPPredictor", "WLHyperparameters"]
@@ -120,6 +122,14 @@ class WLGPPredictor(GaussianProcessPredictor):
         self.iterations = iterations
         self.max_iterations = max_iterations
         self.max_search_labels = max_search_labels
+
+    def suggest(self, trial: "Trial") -> dict[str, Any]:
+        """Suggest parameters to try instead of these."""
+        return {
+            "encoding": suggest_encoding(trial, optional=True),
+            "warp": suggest_warp(trial),
+            "iterations": trial.suggest_categorical("iterations", (None, 1, 2, 3, 4)),
+        }
 
     def _check_parameters(self) -> None:
         check_names("encoding", self.encoding)

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from predictnas.predictors import Predictor, get_predictor
+from predictnas.predictors import Predictor, SourceTask, TransferPredictor, get_predictor
 from predictnas.spaces.nasbench201 import NasBench201
 
 # Smaller than the defaults where a predictor's cost allows it; others run as they are.
@@ -21,11 +21,21 @@ FAST: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="session")
-def make() -> Callable[..., Predictor]:
+def make(source: SourceTask) -> Callable[..., Predictor]:
     def make(name: str, **parameters: Any) -> Predictor:
+        if name == "transfer":
+            return TransferPredictor(**{"predictor": "gp", "source": source} | parameters)
         return get_predictor(name, **FAST.get(name, {}) | parameters)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def source(cells: Callable[..., tuple[pd.DataFrame, np.ndarray]]) -> SourceTask:
+    """Another task, whose accuracy is monotone in that of `cells`, without noise."""
+    table, accuracy = cells(150, seed=5)
+    predictor = get_predictor("ridge", operations=(*NasBench201.operations, "attention"))
+    return SourceTask.learn(predictor, table[["graph"]], 1000 * np.exp(accuracy - 92))
 
 
 @pytest.fixture(scope="session")

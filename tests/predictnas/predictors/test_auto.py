@@ -4,7 +4,14 @@ import torch
 from scipy.stats import kendalltau
 
 from predictnas.errors import InputError
-from predictnas.predictors import AutoPredictor, ForestPredictor, GPPredictor
+from predictnas.predictors import (
+    AutoPredictor,
+    ForestPredictor,
+    GNNPredictor,
+    GPPredictor,
+    load_predictor,
+    save_predictor,
+)
 from predictnas.predictors.inputs import read_inputs
 from predictnas.predictors.mixture import MixturePosterior
 from predictnas.predictors.stacking import combine
@@ -103,3 +110,81 @@ def test_encoding_reaches_the_members(cells):
 def test_members_that_are_none_are_refused(members, cells):
     with pytest.raises(InputError, match="expected members"):
         AutoPredictor(members=members).fit(*cells(5))
+
+
+def test_pretrained_weights_reach_the_graph_network_alone(cells, tmp_path):
+    table, accuracy = cells(30)
+    predictor = AutoPredictor(members=("ridge", "gnn"), random_state=3)
+    assert predictor.pretrain(table[["graph"]], steps=2) is predictor
+    alone = GNNPredictor(random_state=3).pretrain(table[["graph"]], steps=2)
+    for ours, theirs in zip(predictor.pretrained.weights, alone.pretrained.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    predictor.fit(table[:12], accuracy[:12])
+    assert predictor.members_[1].pretrained is predictor.pretrained
+    save_predictor(predictor, tmp_path / "p.npz")
+    loaded, _ = load_predictor(tmp_path / "p.npz")
+    np.testing.assert_array_equal(loaded.predict(table), predictor.predict(table))
+
+
+def test_graphs_without_labels_reach_the_members_that_take_them(cells):
+    table, accuracy = cells(20)
+    predictor = AutoPredictor(members=MEMBERS).pretrain(table[["graph"]])
+    assert predictor.pretrained is None
+    assert predictor.smoother is None
+    gp, _ = predictor.fit(table[:8], accuracy[:8]).members_
+    assert gp.unlabelled == tuple(dict.fromkeys(table["graph"]))
+
+
+def test_members_that_cannot_be_pretrained_are_named(cells):
+    table, accuracy = cells(6)
+    message = "that learn from architectures without labels, such as gnn and gp, found forest"
+    with pytest.raises(InputError, match=message):
+        AutoPredictor(members=("forest",)).pretrain(table)
+    with pytest.raises(InputError, match=message):
+        AutoPredictor(members=("forest",), unlabelled=()).fit(table, accuracy)
+
+
+def test_members_read_smoothed_columns_beside_columns_as_they_are(cells, tmp_path):
+    table, accuracy = cells(40)
+    predictor = AutoPredictor(members=("gp", "forest")).pretrain(table, steps=5)
+    predictor.fit(table[:20], accuracy[:20])
+    assert predictor.smoothed_ == 1
+    plain, _, smoothed = predictor.members_
+    assert isinstance(smoothed, GPPredictor)
+    rest = read_inputs(table[20:])
+    frame = predictor.smoother.transform(rest).frame()
+    each = [plain.predict(table[20:]), predictor.members_[1].predict(table[20:])]
+    mean = predictor.weights_ @ np.array([*each, smoothed.predict(frame)])
+    expected = predictor.warp_.moments(mean, predictor._predict(rest)[1])[0]
+    np.testing.assert_allclose(predictor.predict(table[20:]), expected)
+    assert predictor.posterior(table[20:]).mean.shape == (20, 1)
+    save_predictor(predictor, tmp_path / "p.npz")
+    loaded, _ = load_predictor(tmp_path / "p.npz")
+    np.testing.assert_array_equal(loaded.predict(table), predictor.predict(table))
+    # Graphs alone have nothing to smooth, and forget what was smoothed.
+    predictor.pretrain(table[["graph"]], steps=5).fit(table[:20], accuracy[:20])
+    assert (predictor.smoother, predictor.smoothed_) == (None, 0)
+
+
+def test_smoothed_columns_help_where_scores_are_noisy(cells):
+    table, accuracy = cells(400, noise=0.1)
+    noise = accuracy.std() * np.random.default_rng(0).standard_normal((400, 2))
+    table = table[["graph"]].assign(first=accuracy + noise[:, 0], second=accuracy + noise[:, 1])
+    labelled, rest = table[:30], table[30:]
+    predictor = AutoPredictor(members=MEMBERS).pretrain(table, steps=150)
+    predictor.fit(labelled, accuracy[:30])
+    plain, _, smoothed = predictor.members_
+    smooth = predictor.smoother.transform(read_inputs(rest)).frame()
+    before = kendalltau(plain.predict(rest), accuracy[30:]).statistic
+    after = kendalltau(smoothed.predict(smooth), accuracy[30:]).statistic
+    assert after > before + 0.05
+    assert predictor.weights_[2] > predictor.weights_[0]
+
+
+def test_what_cannot_be_smoothed_is_refused(cells):
+    table, accuracy = cells(6)
+    with pytest.raises(InputError, match="expected smoother as what pretrain sets"):
+        AutoPredictor(members=MEMBERS, smoother=1).fit(table, accuracy)
+    smoother = AutoPredictor(members=MEMBERS).pretrain(table, steps=1).smoother
+    with pytest.raises(InputError, match="expected a member among gp, gnn to read smoothed"):
+        AutoPredictor(members=("forest",), smoother=smoother).fit(table, accuracy)

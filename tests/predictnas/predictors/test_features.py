@@ -136,3 +136,15 @@ def test_another_layout_of_an_encoding_is_noticed(inputs, monkeypatch):
     monkeypatch.setattr(PathEncoder, "_feature_names", lambda self: names(self)[::-1])
     with pytest.raises(InputError, match="columns of encoding path as another version"):
         features.check_layout()
+
+
+def test_unlabelled_graphs_scale_encodings_but_not_numbers(cells):
+    table, _ = cells(40)
+    few, whole = read_inputs(table[:8]), read_inputs(table)
+    features = Features.learn(few, "graf", None, list(table["graph"][8:]))
+    alone = read_inputs(table[["graph"]])
+    graphs = Features.learn(alone, "graf", None)
+    numbers = Features.learn(few, (), None)
+    expected = np.hstack([graphs.transform(alone), numbers.transform(whole)])
+    np.testing.assert_allclose(features.transform(whole), expected, rtol=1e-12)
+    assert features.groups.max() == 2

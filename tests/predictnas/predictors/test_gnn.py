@@ -164,3 +164,10 @@ def test_pretraining_that_does_not_fit_is_refused(pretrained, cells):
         GNNPredictor().pretrain(table[["proxy_heavy"]])
     with pytest.raises(InputError, match="expected steps as a whole number of at least 1"):
         GNNPredictor().pretrain(table, steps=0)
+
+
+def test_pretraining_needs_graphs_that_differ(cells):
+    table, _ = cells(3)
+    alike = table.iloc[[0, 0, 0]]
+    with pytest.raises(InputError, match="different graphs to pretrain on, found 3 alike"):
+        GNNPredictor(**SMALL).pretrain(alike)

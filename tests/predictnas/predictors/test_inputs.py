@@ -36,6 +36,14 @@ def test_rows_with_isomorphic_graphs_are_the_same_architecture():
     assert first == second != third
 
 
+def test_operations_are_those_of_all_rows():
+    one, other = (
+        ArchGraph(("input", name, "output"), ((0, 1), (1, 2))) for name in ("pool", "conv")
+    )
+    assert read_inputs(pd.DataFrame({"graph": [one, other, one]})).operations() == ("conv", "pool")
+    assert read_inputs(pd.DataFrame({"x": [1.0]})).operations() is None
+
+
 def test_rows_without_graphs_are_the_same_where_their_numbers_are():
     first, second, third = read_inputs(np.array([[1.0, 2.0], [1.0, 2.0], [1.0, 3.0]])).identities()
     assert first == second != third

@@ -7,7 +7,7 @@ from botorch.posteriors.transformed import TransformedPosterior
 from botorch.sampling.get_sampler import get_sampler
 from gpytorch.distributions import MultivariateNormal
 
-from predictnas.predictors.mixture import MixturePosterior, stretched
+from predictnas.predictors.mixture import MixturePosterior, shifted, stretched
 
 WEIGHTS = torch.tensor([0.25, 0.75], dtype=torch.float64)
 
@@ -86,3 +86,32 @@ def test_stretching_moves_samples_away_from_the_centre(components):
         torch.testing.assert_close(draws[1], centre + 3 * (draws[0] - centre), rtol=1e-5, atol=1e-5)
     assert type(stretched(components[0], centre, 2.0)) is GPyTorchPosterior
     assert type(stretched(components[1], centre, 2.0)) is EnsemblePosterior
+
+
+def test_shifted_posteriors_differ_by_the_shift(components):
+    by = torch.tensor([[1.0], [-2.0], [0.5]]).double()
+    mixture = MixturePosterior(components, WEIGHTS)
+    transformed = TransformedPosterior(
+        components[0],
+        sample_transform=torch.exp,
+        mean_transform=lambda mean, variance: (mean + variance / 2).exp(),
+        variance_transform=lambda mean, variance: variance.exp(),
+    )
+    for posterior in (*components, mixture, transformed):
+        moved = shifted(posterior, by)
+        assert type(moved) is type(posterior)
+        torch.testing.assert_close(moved.mean, posterior.mean + by)
+        torch.testing.assert_close(moved.variance, posterior.variance)
+        samples = []
+        for each in (posterior, moved):
+            torch.manual_seed(0)
+            samples.append(each.rsample(torch.Size([6])))
+        torch.testing.assert_close(samples[1], samples[0] + by)
+
+
+def test_stretched_mixture_has_the_stretched_moments(components):
+    mixture = MixturePosterior(components, WEIGHTS)
+    wide = stretched(mixture, mixture.mean, 2.0)
+    assert isinstance(wide, MixturePosterior)
+    torch.testing.assert_close(wide.mean, mixture.mean)
+    torch.testing.assert_close(wide.variance, 4 * mixture.variance)

@@ -7,6 +7,7 @@ import pytest
 
 from predictnas.errors import InputError
 from predictnas.predictors import PREDICTORS
+from predictnas.spaces.nasbench201 import NasBench201
 
 # For every parameter of a predictor: a value that must change predictions, and one to be refused.
 PARAMETERS = {
@@ -32,7 +33,9 @@ PARAMETERS = {
     "max_features": (1.0, 0.0),
     "min_samples_leaf": (4, 0),
     "loss": ("squared", "absolute"),
-    "pretrained": (lambda gnn, table: gnn.pretrain(table, steps=2).pretrained, "weights"),
+    "pretrained": (lambda each, table: each.pretrain(table, steps=2).pretrained, "weights"),
+    "unlabelled": (tuple(NasBench201().graphs(np.eye(6, dtype=int) * 3)), "graphs"),
+    "smoother": (lambda each, table: each.pretrain(table, steps=2).smoother, "smoother"),
     "members": (("forest",), ("forest", "auto")),
     "strength": (1.0, 0.0),
 }
@@ -52,8 +55,11 @@ def test_every_parameter_matters_or_is_refused(name, parameter, make, cells):
         make(name, **{parameter: refused}).fit(table, accuracy)
     if parameter == "operations":  # what it changes is what is accepted, tested above
         return
+    settings = {}
     if callable(changed):
-        changed = changed(make(name), table)
-    default = make(name).fit(table, accuracy).predict(table, return_std=True)
-    other = make(name, **{parameter: changed}).fit(table, accuracy)
+        if name == "auto":
+            settings = {"members": ("gp", "gnn")}  # the first cannot be pretrained
+        changed = changed(make(name, **settings), table)
+    default = make(name, **settings).fit(table, accuracy).predict(table, return_std=True)
+    other = make(name, **settings, **{parameter: changed}).fit(table, accuracy)
     assert not np.allclose(default, other.predict(table, return_std=True), rtol=1e-6)

@@ -43,7 +43,7 @@ def test_objective_is_the_sum_of_its_terms(stacked):
         for j in range(80)
         if truth[i] > truth[j]
     ]
-    expected = -score - 80 * np.mean(orders) - 7.0 * np.log(shares).mean()
+    expected = -score / 16 - 80 * np.mean(orders) - 7.0 * np.log(shares).mean()
     assert value == pytest.approx(expected, rel=1e-10)
 
 

@@ -1,0 +1,59 @@
+"""What a predictor says of its training labels without their help, whatever it takes."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from predictnas.predictors.base import Predictor
+from predictnas.predictors.ensemble import left_out
+
+__all__ = ["held_out_of"]
+
+Floats = NDArray[np.float64]
+
+# Refits of a predictor that has no held-out predictions of its own.
+FOLDS = 5
+# The share of labels for which it must have held-out predictions, lest it be refitted.
+SMALLEST_SHARE = 0.5
+
+
+def held_out_of(
+    predictor: Predictor,
+    table: pd.DataFrame,
+    targets: Floats,
+    architectures: NDArray[np.int64],
+    seed: int,
+) -> tuple[Floats, Floats]:
+    """Return means and standard deviations ``(n,)`` of training labels by what did not see them.
+
+    They are the predictor's own (`Predictor.held_out_predictions`), or those of refits on folds of
+    architectures, which depend on the seed alone.
+
+    Parameters
+    ----------
+    predictor
+        Fitted to the table and the targets.
+    table, targets
+        The `n` training rows and their labels.
+    architectures
+        A number for every row, equal where rows hold the same architecture, shape ``(n,)``.
+    seed
+        Deals architectures to folds.
+
+    Returns
+    -------
+    pair of arrays ``(n,)``
+        In the unit of the targets; NaN where a label cannot be held out.
+    """
+    held_out = predictor.held_out_predictions()
+    # With many labels an architecture, few trees have seen none of them.
+    if held_out is not None and np.isfinite(held_out[0]).mean() > SMALLEST_SHARE:
+        return held_out
+    mean, std = np.full((2, len(targets)), np.nan)
+    for rows in left_out(architectures, FOLDS, 1, np.random.default_rng(seed)):
+        if not rows.any():
+            continue
+        part = clone(predictor).fit(table[~rows], targets[~rows])
+        mean[rows], std[rows] = part.predict(table[rows], return_std=True)
+    return mean, std

@@ -1,0 +1,244 @@
+"""Transfer from another task's labels of the same space."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from predictnas.errors import InputError
+from predictnas.predictors.base import PosteriorOver, Predictor
+from predictnas.predictors.checks import check_number, check_whole_number
+from predictnas.predictors.features import NumericWarps
+from predictnas.predictors.held_out import held_out_of
+from predictnas.predictors.inputs import Inputs
+from predictnas.predictors.source_task import SourceTask
+from predictnas.predictors.stacking import combine, stack_weights, variance_factor
+
+if TYPE_CHECKING:
+    from botorch.posteriors.posterior import Posterior
+    from optuna import Trial
+    from torch import Tensor
+
+__all__ = ["TransferPredictor", "garrote_slope"]
+
+Floats = NDArray[np.float64]
+
+SOURCE = "source_prediction"
+# A slope and its error cannot be told from fewer labels.
+FEWEST_LABELS = 4
+
+
+class TransferPredictor(Predictor):
+    r"""Any predictor, helped by what the labels of another task say, as far as that helps.
+
+    With `s` the warped prediction for the other task, two copies of the predictor learn. One
+    learns the warped targets :math:`z` from the table as it is. The other has `s` as a further
+    column and learns what is left of the targets, :math:`z - \beta s`, so that where the tasks
+    agree, it has little left to learn; :math:`\beta` is shrunk and is zero where chance would
+    explain it, see `garrote_slope`. Their weights come from held-out predictions, by likelihood
+    and order (`stack_weights`): labels of an unrelated task cost little. Mean, variance and
+    posterior are those of a mixture, as in `AutoPredictor`.
+
+    Parameters
+    ----------
+    predictor
+        An unfitted predictor, or its name.
+    source
+        What predicts the other task.
+    encoding, operations
+        Replace those of the predictor; None leaves them.
+    warp
+        The warp of the targets: ``"yeo-johnson"`` or ``"none"``.
+    strength
+        How many labels the prior of equal weights is worth.
+    random_state
+        The seed of the predictor and of folds.
+
+    Attributes
+    ----------
+    members_ : tuple of Predictor
+        The predictor without and with the other task, fitted.
+    source_warp_ : NumericWarps
+        The warp of predictions for the other task, clipped to the range of the training rows.
+    slope_ : float
+        :math:`\beta`, in units of warped targets and predictions.
+    weights_ : array ``(2,)``
+        The weights of the members.
+    factor_ : float
+        The factor of the variance.
+    held_out_ : array ``(2, n)``
+        Means and standard deviations for the training labels, held out.
+
+    References
+    ----------
+    M. Feurer, B. Letham, F. Hutter, E. Bakshy. Practical transfer learning for Bayesian
+    optimization. 2018 (arXiv:1802.02219), for stacks whose weights come from held-out order.
+    """
+
+    encoding: str | Sequence[str] | None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        predictor: Predictor | str = "auto",
+        source: SourceTask | None = None,
+        encoding: str | Sequence[str] | None = None,
+        operations: Sequence[str] | None = None,
+        warp: str = "yeo-johnson",
+        strength: float = 5.0,
+        random_state: int = 0,
+    ) -> None:
+        self.predictor = predictor
+        self.source = source
+        self.encoding = encoding
+        self.operations = operations
+        self.warp = warp
+        self.strength = strength
+        self.random_state = random_state
+
+    def suggest(self, trial: "Trial") -> dict[str, Any]:
+        """Suggest parameters of the predictor to try instead of its own."""
+        inner = self.predictor
+        if isinstance(inner, str) or type(inner).suggest is Predictor.suggest:
+            name = inner if isinstance(inner, str) else type(inner).__name__
+            raise InputError(
+                f"expected an unfitted predictor with something to tune, found {name}; leave "
+                "tuning out, or transfer to one such as gp or boosting"
+            )
+        return {f"predictor__{name}": value for name, value in inner.suggest(trial).items()}
+
+    def _check_parameters(self) -> None:
+        check_number("strength", self.strength, 0.0, 1e6)
+        check_whole_number("random_state", self.random_state, 0)
+        if not isinstance(self.source, SourceTask):
+            raise InputError(
+                f"expected source as a SourceTask, found {type(self.source).__name__}; "
+                "make one with SourceTask.learn"
+            )
+        self._unfitted()
+
+    def _unfitted(self) -> Predictor:
+        """Return a copy of the predictor for warped targets, with what replaces its own."""
+        from predictnas.predictors import get_predictor
+
+        given = self.predictor
+        if not isinstance(given, (str, Predictor)) or isinstance(given, TransferPredictor):
+            raise InputError(
+                "expected predictor as the name of a predictor or an unfitted one, found "
+                f"{type(given).__name__}; give a name such as auto"
+            )
+        copy: Predictor = get_predictor(given) if isinstance(given, str) else clone(given)
+        replaced = {
+            "encoding": self.encoding,
+            "operations": self.operations,
+            "warp": "none",  # targets are warped here
+            "random_state": self.random_state,
+        }
+        known = copy.get_params(deep=False)
+        wanted = {k: v for k, v in replaced.items() if k in known and v is not None}
+        copy.set_params(**wanted)
+        return copy
+
+    def _fit(self, inputs: Inputs, targets: Floats) -> None:
+        assert self.source is not None
+        table = inputs.frame()
+        predictions = self._source_predictions(table)
+        self.source_warp_ = NumericWarps.learn(predictions[:, None])
+        source = self.source_warp_.transform(predictions[:, None])[:, 0]
+        self.slope_ = garrote_slope(source, targets)
+        known = self.slope_ * source
+        helped = table.assign(**{SOURCE: predictions})
+        self.members_ = (
+            self._unfitted().fit(table, targets),
+            self._unfitted().fit(helped, targets - known),
+        )
+        architectures, seed = self.architectures_, self.random_state
+        alone = held_out_of(self.members_[0], table, targets, architectures, seed)
+        rest = held_out_of(self.members_[1], helped, targets - known, architectures, seed)
+        means, stds = np.array([alone, (rest[0] + known, rest[1])]).swapaxes(0, 1)
+        seen = np.isfinite(means).all(axis=0)
+        self.weights_ = stack_weights(
+            means[:, seen],
+            stds[:, seen],
+            targets[seen],
+            self.strength,
+            np.random.default_rng(self.random_state),
+        )
+        mean, variance = combine(self.weights_, means, stds)
+        self.factor_ = variance_factor((targets - mean)[seen], variance[seen])
+        self.held_out_ = np.stack([mean, np.sqrt(self.factor_ * variance)])
+
+    def _source_predictions(self, table: pd.DataFrame) -> Floats:
+        assert self.source is not None
+        if SOURCE in table.columns:
+            raise InputError(
+                f"expected a table without a column {SOURCE!r}, which is made here, found one; "
+                "rename it"
+            )
+        return self.source.predict(table)
+
+    def _both(self, inputs: Inputs) -> tuple[pd.DataFrame, pd.DataFrame, Floats]:
+        """Return the tables of the two members, and what the second one is to add."""
+        table = inputs.frame()
+        predictions = self._source_predictions(table)
+        known = self.slope_ * self.source_warp_.transform(predictions[:, None])[:, 0]
+        return table, table.assign(**{SOURCE: predictions}), known
+
+    def _predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
+        table, helped, known = self._both(inputs)
+        alone, rest = self.members_
+        mean, std = rest.predict(helped, return_std=True)
+        each = np.array([alone.predict(table, return_std=True), (mean + known, std)])
+        mean, variance = combine(self.weights_, each[:, 0], each[:, 1])
+        return mean, np.sqrt(self.factor_ * variance)
+
+    def _held_out(self) -> tuple[Floats, Floats]:
+        mean, std = self.held_out_
+        return mean, std
+
+    def _posterior_over(self, inputs: Inputs) -> PosteriorOver:
+        import torch
+
+        from predictnas.predictors.mixture import MixturePosterior, shifted, stretched
+
+        table, helped, known = self._both(inputs)
+        alone = self.members_[0].posterior_over(table)
+        rest = self.members_[1].posterior_over(helped)
+        addition = torch.from_numpy(known)
+        weights = torch.from_numpy(self.weights_)
+        factor = float(np.sqrt(self.factor_))
+
+        def posterior(rows: "Tensor") -> "Posterior":
+            informed = shifted(rest(rows), addition[rows].unsqueeze(-1))
+            mixture = MixturePosterior([alone(rows), informed], weights)
+            centre = mixture.mean
+            return mixture.map(lambda each: stretched(each, centre, factor))
+
+        return posterior
+
+
+def garrote_slope(x: Floats, y: Floats) -> float:
+    r"""Return a slope of `y` over `x` that chance alone would not make.
+
+    With the least-squares slope `b` and its variance :math:`v`, it is the nonnegative garrote
+
+    .. math:: \beta = b \max(0,\ 1 - v / b^2)
+
+    Parameters
+    ----------
+    x, y
+        Shape ``(n,)``; with fewer than four rows, or without spread in `x`, the slope is 0.
+
+    References
+    ----------
+    L. Breiman. Better subset regression using the nonnegative garrote. Technometrics 37 (4), 1995.
+    """
+    x, y = x - x.mean(), y - y.mean()
+    squares = float(x @ x)
+    if len(x) < FEWEST_LABELS or squares <= np.finfo(np.float64).eps * len(x):
+        return 0.0
+    slope = float(x @ y) / squares
+    variance = float(np.sum((y - slope * x) ** 2)) / (len(x) - 2) / squares
+    return slope - variance / slope if slope**2 > variance else 0.0
