@@ -82,6 +82,7 @@ def searcher_options(
     acquisition: str | None,
     proxies: str | None,
     warm_start: int | None,
+    transfer: str | None = None,
 ) -> dict[str, Any]:
     """Return the options given on the command line, refusing them for searchers without any."""
     options: dict[str, Any] = {
@@ -91,10 +92,10 @@ def searcher_options(
         "num_initial": warm_start,
     }
     given = {name: value for name, value in options.items() if value is not None}
-    if given and searcher != "bananas":
+    if (given or transfer is not None) and searcher != "bananas":
         raise InputError(
-            f"searcher {searcher!r} takes no --predictor, --acquisition, --proxies or "
-            "--warm-start; leave them out"
+            f"searcher {searcher!r} takes no --predictor, --acquisition, --proxies, --warm-start "
+            "or --transfer; leave them out"
         )
     return given
 

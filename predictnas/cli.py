@@ -41,6 +41,18 @@ Trials = Annotated[int, typer.Option("--trials", min=1, help="Trials the study s
 Labels = Annotated[
     str, typer.Option("--labels", help="Table file, name of a shipped table, or study URL#NAME.")
 ]
+Transfer = Annotated[
+    str | None,
+    typer.Option("--transfer", help="Labels of another task, as --labels; or what fit wrote."),
+]
+TransferTarget = Annotated[
+    str | None,
+    typer.Option("--transfer-target", help="Column of the other task's labels; as --target."),
+]
+Pretrain = Annotated[
+    str | None,
+    typer.Option("--pretrain", help="Learn from unlabelled ones first: how many, or scores."),
+]
 Seed = Annotated[
     int, typer.Option("--seed", min=0, max=2**31 - 1, help="Seed of everything random.")
 ]
@@ -117,6 +129,13 @@ def label(
         int | None, typer.Option("--trials", min=1, help="Labels the study shall hold.")
     ] = None,
     archs: ArchSource = None,
+    design: Annotated[
+        str, typer.Option("--design", help="What chooses: random, diverse or uncertain.")
+    ] = "random",
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", min=1, help="uncertain: chosen from the labels so far at a time."),
+    ] = None,
     seeds: Annotated[
         int,
         typer.Option("--seeds", min=1, help="Labels an architecture: seed, seed + 1, and so on."),
@@ -136,7 +155,7 @@ def label(
     threads: Threads = None,
     json: JsonFile = None,
 ) -> None:
-    """Train random or given architectures into a study; run again to go on."""
+    """Train given or chosen architectures into a study; run again to go on."""
     from predictnas import arguments, running
 
     processes = arguments.parse_workers(workers)
@@ -144,6 +163,8 @@ def label(
     run.label(
         trials,
         archs,
+        design=design,
+        round_size=batch,
         seeds=seeds,
         proxies=arguments.names(proxies),
         workers=processes,
@@ -175,6 +196,8 @@ def search(
         int | None,
         typer.Option("--warm-start", min=1, help="bananas: trials before the surrogate."),
     ] = None,
+    transfer: Transfer = None,
+    transfer_target: TransferTarget = None,
     study: StudyUrl = DEFAULT_STUDY,
     seed: Seed = 0,
     epochs: Epochs = None,
@@ -186,10 +209,23 @@ def search(
     json: JsonFile = None,
 ) -> None:
     """Search, training candidates for real; run again to go on."""
-    from predictnas import arguments, running
+    from predictnas import arguments, console, running
+    from predictnas.knowledge import Knowledge
+    from predictnas.predictors import get_predictor
 
     run = running.Run.load(space, task, recipe, epochs, scale, study, seed, device, threads)
-    options = arguments.searcher_options(searcher, predictor, acquisition, proxies, warm_start)
+    options = arguments.searcher_options(
+        searcher, predictor, acquisition, proxies, warm_start, transfer
+    )
+    knowledge = Knowledge.read(
+        run.space,
+        transfer=transfer,
+        transfer_target=transfer_target,
+        seed=seed,
+        on_step=console.say,
+    )
+    if knowledge.source is not None:
+        options["predictor"] = knowledge.used_by(get_predictor(predictor or "gp"))
     run.search(trials, searcher, options, time_limit=time_limit, json=json)
 
 
@@ -204,7 +240,10 @@ def fit(
     ] = "auto",
     features: Annotated[
         str,
-        typer.Option("--features", help="graph, proxies, all, or columns, separated by commas."),
+        typer.Option(
+            "--features",
+            help="graph, proxies, all, columns, curve:5 or curve:25% for first epochs; by commas.",
+        ),
     ] = "all",
     limit: Annotated[
         int | None, typer.Option("--limit", help="Use at most so many rows, drawn at random.")
@@ -216,18 +255,33 @@ def fit(
         Path | None,
         typer.Option("--cache", help="Folder that keeps what was tried; your own by default."),
     ] = None,
+    transfer: Transfer = None,
+    transfer_target: TransferTarget = None,
+    pretrain: Pretrain = None,
     seed: Seed = 0,
     json: JsonFile = None,
 ) -> None:
     """Train a predictor on labels; print cross-validated correlation and calibration."""
     from predictnas import console, display, fitting, tuning
+    from predictnas.knowledge import Knowledge
     from predictnas.predictors import save_predictor
     from predictnas.sources import read_label_source
     from predictnas.spaces import load_space
     from predictnas.tables import label_table
 
     console.check_outputs(out, json)
-    table = label_table(read_label_source(labels), load_space(space), target)
+    frame = read_label_source(labels, curves=fitting.reads_curves(features))
+    table = label_table(frame, load_space(space), target)
+    knowledge = Knowledge.read(
+        table.space,
+        transfer=transfer,
+        transfer_target=transfer_target,
+        pretrain=pretrain,
+        target=target,
+        own=table,
+        seed=seed,
+        on_step=console.say,
+    )
     with console.progress("cross-validating", 5 + (trials or 0)) as advance:
         fitted = fitting.fit_predictor(
             table,
@@ -237,6 +291,7 @@ def fit(
             seed=seed,
             trials=trials,
             cache=cache or tuning.default_cache(),
+            prepare=knowledge.used_by,
             on_trial=advance,
             on_fold=lambda *_: advance(),
         )
@@ -352,8 +407,8 @@ def rank(
 
 @app.command()
 def correlate(
-    space: SpaceName,
-    labels: Labels,
+    space: SpaceName = "nasbench201",
+    labels: Labels = "digits201",
     target: Annotated[str, typer.Option("--target", help="Column that holds the truth.")] = (
         "valid_accuracy"
     ),
@@ -375,8 +430,8 @@ def correlate(
 
 @benchmark.command("predictors")
 def benchmark_predictors(
-    space: SpaceName,
-    labels: Labels,
+    space: SpaceName = "nasbench201",
+    labels: Labels = "digits201",
     target: Annotated[str, typer.Option("--target", help="Column to predict.")] = "valid_accuracy",
     sizes: Annotated[
         str, typer.Option("--sizes", help="Numbers of labels, separated by commas.")
@@ -387,18 +442,24 @@ def benchmark_predictors(
     ] = "auto",
     features: Annotated[
         str,
-        typer.Option("--features", help="graph, proxies, all, or columns, separated by commas."),
+        typer.Option(
+            "--features",
+            help="graph, proxies, all, columns, curve:5 or curve:25% for first epochs; by commas.",
+        ),
     ] = "all",
     complete: Annotated[
         bool,
         typer.Option("--complete", help="Leave out rows without all proxies in any case."),
     ] = False,
     design: Annotated[
-        str, typer.Option("--design", help="How training sets are chosen: random or diverse.")
+        str, typer.Option("--design", help="Training sets: random, diverse or uncertain.")
     ] = "random",
     max_test: Annotated[
         int | None, typer.Option("--max-test", min=2, help="Test on at most so many.")
     ] = None,
+    transfer: Transfer = None,
+    transfer_target: TransferTarget = None,
+    pretrain: Pretrain = None,
     seed: Seed = 0,
     workers: Workers = "auto",
     json: Annotated[
@@ -407,15 +468,29 @@ def benchmark_predictors(
     plot: Annotated[Path | None, typer.Option("--plot", help="SVG file for a figure.")] = None,
 ) -> None:
     """Repeat fits on random training sets, test on the rest; run again to go on."""
-    from predictnas import arguments, benchmarking, console, display
+    from predictnas import arguments, benchmarking, console, display, fitting
+    from predictnas.knowledge import Knowledge
     from predictnas.sources import read_label_source
     from predictnas.spaces import load_space
     from predictnas.tables import label_table
 
     console.check_outputs(json, plot)
+    frame = read_label_source(labels, curves=fitting.reads_curves(features))
+    table = label_table(frame, load_space(space), target)
+    named = arguments.predictors(predictors)
+    knowledge = Knowledge.read(
+        table.space,
+        transfer=transfer,
+        transfer_target=transfer_target,
+        pretrain=pretrain,
+        target=target,
+        own=table,
+        seed=seed,
+        on_step=console.say,
+    )
     experiment = benchmarking.PredictorBenchmark(
-        label_table(read_label_source(labels), load_space(space), target),
-        arguments.predictors(predictors),
+        table,
+        knowledge.variants(named),
         arguments.whole_numbers("--sizes", sizes),
         repeats,
         features=features,

@@ -15,7 +15,7 @@ from predictnas.evaluation import CrossValidation, NoiseCeiling, cross_validate,
 from predictnas.predictors import Predictor, get_predictor, load_predictor
 from predictnas.scoring import ProxyScorer, filled
 from predictnas.spaces import Space
-from predictnas.tables import LabelTable
+from predictnas.tables import LabelTable, curve_inputs, is_curve_input, with_epoch_columns
 from predictnas.tuning import Tuning, tune
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "fit_predictor",
     "load_for_space",
     "predict_architectures",
+    "reads_curves",
     "scores_of",
 ]
 
@@ -42,7 +43,7 @@ class FittedPredictor:
     num_labels
         Rows it was fitted to.
     num_incomplete
-        Rows left out because a proxy score is missing.
+        Rows left out because a proxy score or an epoch of a curve is missing.
     columns
         Numeric columns that it reads beside the graph.
     ceiling
@@ -70,6 +71,7 @@ def fit_predictor(
     seed: int = 0,
     trials: int | None = None,
     cache: Path | None = None,
+    prepare: Callable[[Predictor], Predictor] | None = None,
     on_trial: Callable[[], None] | None = None,
     on_fold: Callable[[int, int], None] | None = None,
 ) -> FittedPredictor:
@@ -93,6 +95,8 @@ def fit_predictor(
         Settings to try by :func:`~predictnas.tuning.tune` before fitting; None tunes nothing.
     cache, on_trial
         See there.
+    prepare
+        Makes of the unfitted predictor the one to fit, such as a pretrained one.
     on_fold
         Called with the fold's number and the number of folds, for progress displays.
 
@@ -104,11 +108,15 @@ def fit_predictor(
     model = get_predictor(predictor, operations=table.space.operations)
     if "random_state" in model.get_params():
         model.set_params(random_state=seed)
+    if prepare is not None:
+        model = prepare(model)
     X = feature_table(table, features)
     rows = np.flatnonzero(np.isfinite(X.drop(columns="graph", errors="ignore")).all(axis=1))
     incomplete = len(X) - len(rows)
     if not len(rows):
-        raise InputError("every row lacks a proxy score; compute them or use --features graph")
+        raise InputError(
+            "every row lacks a proxy score or an epoch; compute them or use --features graph"
+        )
     if limit is not None and limit < len(rows):
         if limit < 1:
             raise InputError(f"--limit must be at least 1, found {limit}")
@@ -140,26 +148,38 @@ def feature_table(table: LabelTable, features: str) -> pd.DataFrame:
         The labels.
     features
         Names of columns separated by commas; ``graph`` is the graph, ``proxies`` stands for every
-        ``proxy_*`` column, and ``all`` for both.
+        ``proxy_*`` column, and ``all`` for both. ``curve:5`` is the first five epochs of every
+        learning curve, ``curve:25%`` the first quarter, ``curve_NAME:5`` is of one curve: see
+        :func:`~predictnas.tables.curve_inputs`.
 
     Returns
     -------
     DataFrame
-        A row for every row of the table; proxy scores may be missing (NaN).
+        A row for every row of the table; proxy scores and epochs may be missing (NaN).
 
     Raises
     ------
     InputError
-        If a column is not there or is the target, or none is named.
+        If a column or an epoch is not there, is the target or gives it away, or none is named.
     """
-    names = [name.strip() for name in features.split(",") if name.strip()]
+    names = _names(features)
     if "all" in names:
         names += ["graph", "proxies"]
-    columns = [name for name in names if name not in ("all", "graph", "proxies")]
+    curves = [name for name in names if is_curve_input(name)]
+    columns = [name for name in names if name not in ("all", "graph", "proxies", *curves)]
     if "proxies" in names:
         scores = [name for name in table.proxy_columns if name != table.target]
         columns += [name for name in scores if name not in columns]
-    return table.features(graph="graph" in names, proxies=columns)
+    parts = [curve_inputs(table, text) for text in curves]
+    if "graph" in names or columns or not parts:
+        parts.insert(0, table.features(graph="graph" in names, proxies=columns))
+    found = pd.concat(parts, axis=1)
+    return found.loc[:, ~found.columns.duplicated()]
+
+
+def reads_curves(features: str) -> bool:
+    """Return whether a text of :func:`feature_table` names learning curves."""
+    return any(is_curve_input(name) for name in _names(features))
 
 
 def load_for_space(path: Path, space: Space) -> tuple[Predictor, dict[str, Any]]:
@@ -199,7 +219,7 @@ def predict_architectures(
     space, archs
         The candidates, ``(n, choices)``.
     scores
-        Table with an ``arch`` column and the numeric columns.
+        Table with an ``arch`` column and the numeric columns, or lists ``curve_*`` for epochs.
     scorer
         Makes the scorer for named proxies, for columns that ``scores`` lacks.
     on_score
@@ -214,8 +234,9 @@ def predict_architectures(
     found = pd.DataFrame(index=graphs.index)
     missing = list(columns)
     if scores is not None:
-        known = [column for column in columns if column in scores.columns]
-        found = scores_of(scores, space.format_all(archs))[known]
+        rows = with_epoch_columns(scores_of(scores, space.format_all(archs)), columns)
+        known = [column for column in columns if column in rows.columns]
+        found = rows[known]
         missing = [column for column in columns if column not in known]
     if missing:
         found = pd.concat([found, _computed(missing, archs, scorer, on_score)], axis=1)
@@ -237,6 +258,10 @@ def scores_of(scores: pd.DataFrame, texts: list[str]) -> pd.DataFrame:
     if absent:
         raise InputError(f"the scores lack {len(absent)} candidates, the first {absent[0]}")
     return by_arch.loc[texts].reset_index(drop=True)
+
+
+def _names(features: str) -> list[str]:
+    return [name.strip() for name in features.split(",") if name.strip()]
 
 
 def _computed(

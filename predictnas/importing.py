@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from predictnas.errors import InputError, unknown_name
 from predictnas.labels import completed_trials, labels_frame, load_study
 from predictnas.storages import StudyAddress
@@ -16,15 +13,12 @@ from predictnas.tables.importers import IMPORTERS, ImportedTable, Importer, Impo
 
 __all__ = ["FORMATS", "WrittenTable", "import_study", "import_tables", "read_columns"]
 
-CURVES = ("train_accuracy", "train_loss", "valid_loss")
 # Processor time does not depend on what else the machine did, as wall-clock time does.
 ONCE = ("test_loss", "cpu_seconds")
 
 
 def import_study(source: str, options: ImportOptions) -> list[ImportedTable]:
     """Read the labels of a study: one row a training, with curves, seconds, proxies.
-
-    Curves are kept in single precision, to halve the file; labels are not rounded.
 
     Parameters
     ----------
@@ -40,18 +34,12 @@ def import_study(source: str, options: ImportOptions) -> list[ImportedTable]:
     """
     del options
     study = load_study(StudyAddress.parse(source))
-    labels = labels_frame(study)
+    labels = labels_frame(study, curves=True)
     if labels.empty:
         raise InputError(f"{source}: the study holds no finished training yet")
     trials = {trial.number: trial for trial in completed_trials(study)}
     frame = labels.drop(columns=["key", "number"])
     chosen = [trials[number] for number in labels["number"]]
-    frame["curve_valid_accuracy"] = _curves(
-        [[value for _, value in sorted(trial.intermediate_values.items())] for trial in chosen]
-    )
-    for name in CURVES:
-        if all(name in trial.user_attrs for trial in chosen):
-            frame[f"curve_{name}"] = _curves([trial.user_attrs[name] for trial in chosen])
     for name in ONCE:
         if all(name in trial.user_attrs for trial in chosen):
             frame[name] = [trial.user_attrs[name] for trial in chosen]
@@ -173,10 +161,6 @@ def read_columns(texts: Sequence[str] | None) -> dict[str, str]:
             raise InputError(f"--columns: the name {name!r} is taken already; give another")
         columns[name] = column
     return columns
-
-
-def _curves(values: Sequence[Sequence[float]]) -> pd.Series:
-    return pd.Series([np.array(curve, dtype=np.float32) for curve in values], dtype=object)
 
 
 def _common(values: Sequence[Any]) -> Any:

@@ -1,7 +1,7 @@
 """The labels that a study is still to make, put into its queue a few at a time."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,16 @@ from optuna.trial import FrozenTrial
 from predictnas.errors import InputError
 from predictnas.spaces import Arch, Space
 
-__all__ = ["LabelQueue", "trial_choices"]
+__all__ = ["LabelQueue", "random_architectures", "trial_choices"]
 
 SMALL_SPACE = 2**16
 """Combinations up to which a space is shuffled instead of drawn from: so it can be used up."""
 
 MAX_FRUITLESS = 100
 """Batches of random architectures without a new one after which a space counts as used up."""
+
+QUEUED_AT_ONCE = 8
+"""Trials that are put into a study's queue at a time: those in it are read before each trial."""
 
 _DRAWN_AT_ONCE = 256
 
@@ -90,11 +93,30 @@ class LabelQueue:
         InputError
             If the space has too few distinct architectures.
         """
+        self.add_first(random_architectures(self.space, seed), count, origin="random")
+
+    def add_first(self, archs: Iterable[Arch], count: int, *, origin: str) -> None:
+        """Add the first labels of architectures that there are more of.
+
+        Parameters
+        ----------
+        archs
+            Architectures in the order in which they are wanted; those labelled are skipped.
+        count
+            How many labels; of the last architecture perhaps not with every seed.
+        origin
+            As for :meth:`add`.
+
+        Raises
+        ------
+        InputError
+            If there are too few new ones.
+        """
         total = len(self) + count
-        for arch in _drawn(self.space, seed):
+        for arch in archs:
             if len(self) >= total:
                 break
-            self.add([arch], origin="random")
+            self.add([arch], origin=origin)
         if len(self) < total:
             raise InputError(
                 f"space {self.space.name} has too few distinct architectures: {total - len(self)} "
@@ -103,6 +125,19 @@ class LabelQueue:
         while len(self) > total:
             _, key, label_seed, _ = self._wanted.pop()
             self._taken.discard((key, label_seed))
+
+    def refill(self, count: int, *, running: int = 0) -> int:
+        """Put labels into the study's own queue, which is empty; return how many.
+
+        Parameters
+        ----------
+        count
+            How many at most; no more than a few at a time.
+        running
+            How many labels are being made: a queue that chooses by labels waits for them.
+        """
+        del running
+        return self.fill(min(count, QUEUED_AT_ONCE))
 
     def fill(self, count: int) -> int:
         """Put up to ``count`` labels into the study's own queue; return how many."""
@@ -151,8 +186,8 @@ def _key(trial: FrozenTrial, space: Space) -> str | None:
     return None if params is None else space.key(space.from_params(params))
 
 
-def _drawn(space: Space, seed: int) -> Iterator[Arch]:
-    """Yield random architectures, none of them twice as it stands."""
+def random_architectures(space: Space, seed: int) -> Iterator[Arch]:
+    """Yield architectures drawn at random, none of them twice as it stands."""
     rng = np.random.default_rng(seed)
     if space.size <= SMALL_SPACE:
         yield from (tuple(int(i) for i in row) for row in rng.permutation(space.iterate()))

@@ -26,9 +26,6 @@ Callbacks: TypeAlias = Sequence[Callable[[optuna.Study, FrozenTrial], None]]
 START_UP_SECONDS = 10.0
 """What worker processes take until they train: shorter jobs are done without any."""
 
-QUEUED_AT_ONCE = 8
-"""Trials that are put into a study's queue at a time: those in it are read before each trial."""
-
 
 def run_trials(
     study: optuna.Study,
@@ -89,7 +86,7 @@ def run_trials(
                 on_step(f"training with {processes} worker processes")
             with contextlib.closing(_workers(objective, processes, threads)) as pool:
                 return count + _run_in(pool, study, objective, total, callbacks, queue)
-        if queue is not None and not waiting and not queue.fill(min(left, QUEUED_AT_ONCE)):
+        if queue is not None and not waiting and not queue.refill(left):
             break
         study.optimize(objective, n_trials=1, catch=(CandidateError,), callbacks=list(callbacks))
         count += 1
@@ -170,7 +167,7 @@ def _run_in(
             left = total - finished - len(running)
             while pool.idle and left > 0:
                 if queue is not None and not waiting:
-                    waiting = queue.fill(min(left, QUEUED_AT_ONCE))
+                    waiting = queue.refill(left, running=len(running))
                     if not waiting:
                         break
                 begun = _begin(study, objective)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
@@ -35,6 +36,9 @@ __all__ = [
     "num_finished",
     "open_study",
 ]
+
+NOTED_CURVES = ("train_accuracy", "train_loss", "valid_loss")
+"""User attributes of a trial with a value for every epoch."""
 
 
 @contextlib.contextmanager
@@ -196,20 +200,28 @@ def enqueue_architectures(
     return queue.fill(len(queue))
 
 
-def labels_frame(study: optuna.Study) -> pd.DataFrame:
+def labels_frame(study: optuna.Study, *, curves: bool = False) -> pd.DataFrame:
     """Return the labels of a study as a table, one row a label: an architecture and a seed.
 
     Columns are ``arch`` (native string), ``key``, ``seed`` (of the training), ``number`` (of the
     trial), ``origin``, ``valid_accuracy`` and ``test_accuracy`` (percent), ``seconds`` (of
     training) and ``proxy_*`` where proxies were computed, once an architecture, repeated with
     every seed. Copied labels are left out.
+
+    Parameters
+    ----------
+    study
+        The study.
+    curves
+        Whether to add ``curve_valid_accuracy`` and, where every training noted them,
+        ``curve_train_accuracy``, ``curve_train_loss`` and ``curve_valid_loss``: arrays with an
+        entry for every epoch, in single precision, to halve files of them.
     """
     rows: list[dict[str, Any]] = []
     scores: dict[str, dict[str, float]] = {}
-    for trial in completed_trials(study):
+    trials = [t for t in completed_trials(study) if "copied_from" not in t.user_attrs]
+    for trial in trials:
         attrs = trial.user_attrs
-        if "copied_from" in attrs:
-            continue
         key = attrs["key"]
         rows.append(
             {
@@ -228,7 +240,25 @@ def labels_frame(study: optuna.Study) -> pd.DataFrame:
                 f"proxy_{name}": math.nan if value is None else value
                 for name, value in attrs["proxies"].items()
             }
-    return pd.DataFrame([{**row, **scores.get(row["key"], {})} for row in rows])
+    frame = pd.DataFrame([{**row, **scores.get(row["key"], {})} for row in rows])
+    return frame.assign(**_curves(trials)) if curves else frame
+
+
+def _curves(trials: Sequence[FrozenTrial]) -> dict[str, pd.Series]:
+    found = {
+        "valid_accuracy": [
+            [value for _, value in sorted(trial.intermediate_values.items())] for trial in trials
+        ]
+    }
+    for name in NOTED_CURVES:
+        if all(name in trial.user_attrs for trial in trials):
+            found[name] = [trial.user_attrs[name] for trial in trials]
+    return {
+        f"curve_{name}": pd.Series(
+            [np.array(curve, dtype=np.float32) for curve in values], dtype=object
+        )
+        for name, values in found.items()
+    }
 
 
 def _requeue(study: optuna.Study, trial: FrozenTrial, space: Space) -> bool:

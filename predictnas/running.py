@@ -12,6 +12,7 @@ import optuna
 from predictnas.arguments import parse_scale, proxy_names, read_recipe, set_threads
 from predictnas.console import TrialDisplay, check_outputs, progress, say, write_json
 from predictnas.errors import InputError
+from predictnas.label_designs import DesignedQueue, check_design
 from predictnas.label_queue import LabelQueue
 from predictnas.labelling import run_trials
 from predictnas.labels import labels_frame, load_study, num_finished, open_study
@@ -126,6 +127,8 @@ class Run:
         trials: int | None,
         archs: str | None,
         *,
+        design: str = "random",
+        round_size: int | None = None,
         seeds: int = 1,
         proxies: Sequence[str] | None = None,
         workers: int | None = 1,
@@ -133,14 +136,18 @@ class Run:
         time_limit: float | None = None,
         json: Path | None = None,
     ) -> None:
-        """Train given or random architectures until the study holds ``trials`` labels.
+        """Train given or chosen architectures until the study holds ``trials`` labels.
 
         Parameters
         ----------
         trials
             Finished trainings, those of all seeds counted; None: those of the given architectures.
         archs
-            File or study with architectures. What they leave of ``trials`` is drawn.
+            File or study with architectures. What they leave of ``trials`` is chosen.
+        design
+            What chooses: one of :data:`~predictnas.search.DESIGNS`.
+        round_size
+            Architectures that a design which looks at labels chooses at a time; None: its default.
         seeds
             Trainings an architecture: with the run's seed and the ones that follow it. All of
             one architecture come before the next.
@@ -156,20 +163,32 @@ class Run:
         Raises
         ------
         InputError
-            If neither a number nor a file says what to label.
+            If neither a number nor a file says what to label, or the design cannot be used.
         """
         if trials is None and archs is None:
             raise InputError("expected --trials N, --archs FILE or both, found neither")
+        check_design(design, round_size, trials)
         check_outputs(json)
         given = None if archs is None else read_architectures(archs, self.space)
         with open_study(self.address, self.space, self.task, self.recipe) as study:
-            queue = LabelQueue(study, self.space, range(self.seed, self.seed + seeds))
+            labels = range(self.seed, self.seed + seeds)
+            queue = LabelQueue(study, self.space, labels)
+            if design != "random":
+                queue = DesignedQueue(
+                    study,
+                    self.space,
+                    labels,
+                    design,
+                    seed=self.seed,
+                    round_size=round_size,
+                    on_step=say,
+                )
             if given is not None:
                 queue.add([tuple(int(i) for i in row) for row in given], origin="given")
             waiting = len(study.get_trials(deepcopy=False, states=(_WAITING,)))
             planned = num_finished(study) + waiting + len(queue)
             total = trials if trials is not None else planned
-            if total > planned:
+            if design == "random" and total > planned:
                 queue.add_random(total - planned, self.seed)
             self._train(
                 study,

@@ -17,14 +17,16 @@ __all__ = ["architectures", "read_architectures", "read_label_source"]
 TABLES = (".parquet", ".csv", ".csv.gz")
 
 
-def read_label_source(source: str) -> pd.DataFrame:
-    """Read labels from a table file, a table of the package or a study; curves are left unread.
+def read_label_source(source: str, *, curves: bool = False) -> pd.DataFrame:
+    """Read labels from a table file, a table of the package or a study.
 
     Parameters
     ----------
     source
         Path of a Parquet or CSV file with an ``arch`` column, a name in
         :data:`~predictnas.tables.SHIPPED_TABLES`, or a study as ``sqlite:///labels.db#name``.
+    curves
+        Whether to read learning curves too, which are most of a file.
 
     Raises
     ------
@@ -32,8 +34,8 @@ def read_label_source(source: str) -> pd.DataFrame:
         If it cannot be read or holds no label.
     """
     if "://" not in source:
-        return TableFile.open(_table_path(source)).read()
-    frame = labels_frame(load_study(StudyAddress.parse(source)))
+        return TableFile.open(_table_path(source)).read(curves=curves)
+    frame = labels_frame(load_study(StudyAddress.parse(source)), curves=curves)
     if frame.empty:
         raise InputError(f"{source}: the study holds no finished training yet")
     return frame

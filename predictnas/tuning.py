@@ -18,7 +18,7 @@ from predictnas import __version__
 from predictnas.errors import InputError
 from predictnas.evaluation import cross_validate, kendall_tau
 from predictnas.evaluation.json_values import json_value
-from predictnas.predictors import Predictor
+from predictnas.predictors import Predictor, plain_parameters
 
 if TYPE_CHECKING:
     import optuna
@@ -215,7 +215,7 @@ def _digest(
     """Return a name for everything that a cross-validated forecast depends on."""
     settings = {
         "predictor": type(predictor).__name__,
-        "parameters": json_value(predictor.get_params()),
+        "parameters": json_value(plain_parameters(predictor)),
         "columns": [str(column) for column in X.columns],
         "folds": FOLDS,
         "seed": seed,

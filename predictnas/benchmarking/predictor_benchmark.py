@@ -18,8 +18,8 @@ from predictnas.errors import InputError
 from predictnas.evaluation import calibration, constant_nll, correlate
 from predictnas.evaluation.json_values import json_value
 from predictnas.fitting import feature_table
-from predictnas.predictors import Predictor
-from predictnas.search import get_design
+from predictnas.predictors import Predictor, plain_parameters
+from predictnas.search import LABEL_DRIVEN, design_of_table, get_design
 from predictnas.tables import LabelTable
 
 __all__ = ["Job", "PredictorBenchmark", "complete_rows"]
@@ -68,7 +68,9 @@ class PredictorBenchmark:
         Whether to leave out architectures without all proxy scores even where these are no
         inputs, so that sets of inputs are compared on the same architectures.
     design
-        How training sets are chosen, see :data:`~predictnas.search.DESIGNS`.
+        How training sets are chosen, see :data:`~predictnas.search.DESIGNS`. One that looks at
+        labels is told those of what it has chosen, see
+        :func:`~predictnas.search.design_of_table`.
     max_test
         Size of the test set; None: all that is left.
     seed
@@ -91,6 +93,7 @@ class PredictorBenchmark:
     seed: int = 0
     X: pd.DataFrame = field(init=False)
     y: Floats = field(init=False)
+    _orders: dict[int, Ints] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         get_design(self.design)
@@ -109,7 +112,9 @@ class PredictorBenchmark:
         object.__setattr__(self, "X", inputs.iloc[rows].reset_index(drop=True))
         object.__setattr__(self, "y", self.table.targets[rows])
         if not len(rows):
-            raise InputError("every row lacks a proxy score; compute them or use --features graph")
+            raise InputError(
+                "every row lacks a proxy score or an epoch; compute them or use --features graph"
+            )
         held = self.max_test or 2
         if not 1 <= min(self.sizes) <= max(self.sizes) <= len(rows) - held:
             raise InputError(
@@ -154,7 +159,8 @@ class PredictorBenchmark:
         """Return the parameters of every predictor, as plain values."""
         found = {}
         for name, predictor in self.predictors.items():
-            values = {k: v for k, v in predictor.get_params().items() if k != "random_state"}
+            values = plain_parameters(predictor)
+            values.pop("random_state", None)
             found[name] = {"predictor": type(predictor).__name__, **json_value(values)}
         return found
 
@@ -165,8 +171,19 @@ class PredictorBenchmark:
         # The last ones stay for the test whatever the size; sets are chosen from the others.
         held = order[len(order) - (self.max_test or 0) :]
         pool = order[: len(order) - len(held)]
-        chosen = pool[get_design(self.design)(self.X.iloc[pool], size, seed=repeat + self.seed)]
+        chosen = pool[self._chosen(pool, size, repeat)]
         return chosen, held if self.max_test else np.setdiff1d(pool, chosen)
+
+    def _chosen(self, pool: Ints, size: int, repeat: int) -> Ints:
+        """Return which of the rows of a pool are the training set."""
+        X, y, seed = self.X.iloc[pool], self.y[pool], repeat + self.seed
+        if self.design not in LABEL_DRIVEN:
+            return design_of_table(self.design, X, y, size, seed=seed)
+        # It fits a predictor in every round: all sizes are parts of one order, made once.
+        if size > len(self._orders.get(repeat, ())):
+            most = max(size, *self.sizes)
+            self._orders[repeat] = design_of_table(self.design, X, y, most, seed=seed)
+        return self._orders[repeat][:size]
 
     def measure(self, job: Job) -> dict[str, Any]:
         """Fit a predictor to a training set, test it, and return the record.

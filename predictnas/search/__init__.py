@@ -8,17 +8,28 @@ import optuna
 from predictnas.errors import unknown_name
 from predictnas.search.acquisition import ACQUISITIONS
 from predictnas.search.bananas import BananasSampler, Scorer
-from predictnas.search.designs import DESIGNS, diverse_design, get_design, uncertain_batch
+from predictnas.search.designs import (
+    DESIGNS,
+    LABEL_DRIVEN,
+    ROUND,
+    design_of_table,
+    diverse_design,
+    get_design,
+    uncertain_batch,
+)
 from predictnas.search.valid import ValidSampler
 from predictnas.spaces import Space
 
 __all__ = [
     "ACQUISITIONS",
     "DESIGNS",
+    "LABEL_DRIVEN",
+    "ROUND",
     "SEARCHERS",
     "BananasSampler",
     "Scorer",
     "ValidSampler",
+    "design_of_table",
     "diverse_design",
     "get_design",
     "get_searcher",

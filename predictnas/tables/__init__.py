@@ -1,5 +1,6 @@
 """Tables of architectures with labels and scores."""
 
+from predictnas.tables.curve_inputs import curve_inputs, is_curve_input, with_epoch_columns
 from predictnas.tables.files import read_metadata, read_table, table_suffix, write_table
 from predictnas.tables.labels import LabelTable, label_table
 from predictnas.tables.objective import TableObjective
@@ -17,11 +18,14 @@ __all__ = [
     "TableObjective",
     "TableSpace",
     "check_units",
+    "curve_inputs",
     "in_percent",
+    "is_curve_input",
     "label_table",
     "read_metadata",
     "read_table",
     "shipped_table",
     "table_suffix",
+    "with_epoch_columns",
     "write_table",
 ]

@@ -153,6 +153,24 @@ class TestJourney:
         assert len(set(whole)) == 4
         assert archs("parts", 4) == whole
 
+    def test_label_by_design_goes_on_and_takes_given_ones_first(
+        self, work: Path, write_npz: Write, space: Space, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (work / "archs.txt").write_text(space.format((0, 0, 0, 3, 0, 0)) + "\n")
+        label = ["label", *tiny(write_npz()), "--epochs", 1, "--seeds", 2, "--json", "out.json"]
+        label += ["--workers", 1, "--archs", "archs.txt"]
+        for design, batch in (("diverse", []), ("uncertain", ["--batch", 2])):
+            study = ["--study", f"sqlite:///{design}.db", "--design", design, *batch]
+            assert run(*label, *study, "--trials", 5) == 0
+            first = json.loads((work / "out.json").read_text())["trials"]
+            assert [trial["origin"] for trial in first] == ["given"] * 2 + [design] * 3
+            assert run(*label, *study, "--trials", 8) == 0
+            second = json.loads((work / "out.json").read_text())["trials"]
+            assert second[:5] == first
+            assert [trial["seed"] for trial in second] == [0, 1] * 4
+            assert len({trial["arch"] for trial in second}) == 4
+        assert "architectures chosen" in capsys.readouterr().out
+
     def test_baselines_run_in_the_same_loop(self, work: Path, write_npz: Write) -> None:
         for searcher in ("random", "tpe"):
             study = f"sqlite:///{searcher}.db"
@@ -247,6 +265,18 @@ class TestErrors:
             (["spaces", "nb201"], "unknown space 'nb201'; choose from: nasbench201"),
             (["spacs"], "No such command 'spacs'"),
             (["label", "--space", "nasbench201"], "expected --trials N, --archs FILE or both"),
+            (
+                ["label", "--space", "nasbench201", "--trials", "3", "--design", "best"],
+                "unknown design 'best'; choose from: random, diverse, uncertain",
+            ),
+            (
+                ["label", "--space", "nasbench201", "--archs", "a.txt", "--design", "diverse"],
+                "--design diverse chooses what --archs leaves of --trials N, found --archs alone",
+            ),
+            (
+                ["label", "--space", "nasbench201", "--trials", "3", "--batch", "2"],
+                "--design random chooses everything at once and takes no --batch",
+            ),
             (["search", "--space", "nasbench201", "--task", "mnist"], "unknown task 'mnist'"),
             (["search", "--space", "nasbench201", "--trials", "0"], "Invalid value for '--trials'"),
             (

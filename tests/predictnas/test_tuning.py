@@ -1,5 +1,6 @@
 """Tuning by cross-validation: what is tried, what is kept, and when the defaults stay."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from predictnas.predictors import (
     PREDICTORS,
     AutoPredictor,
     ForestPredictor,
+    GNNPredictor,
     Predictor,
     get_predictor,
 )
@@ -127,24 +129,89 @@ def test_other_data_predictors_and_seeds_do_not_share(
     assert len(list(tmp_path.glob("*.log"))) == 6
 
 
-TUNED = [name for name in PREDICTORS if PREDICTORS[name].suggest is not Predictor.suggest]
+class Chosen:
+    """Stands for a trial: suggests the lowest, the highest or the first of what may be."""
+
+    def __init__(self, end: int) -> None:
+        self.end = end
+        self.names: list[str] = []
+
+    def suggest_float(self, name: str, low: float, high: float, **_: Any) -> float:
+        assert low < high
+        self.names.append(name)
+        return (low, high)[self.end]
+
+    suggest_int = suggest_float
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        assert len(set(choices)) == len(choices) > 1
+        self.names.append(name)
+        return choices[-self.end]
 
 
-@pytest.mark.parametrize("name", TUNED)
-def test_every_suggestion_can_be_fitted(name: str, space: Space) -> None:
-    import optuna
+# Predictors without parameters worth tuning, each with the reason; there is none now.
+UNTUNED: dict[str, str] = {}
 
+
+@pytest.mark.parametrize("end", [0, 1])
+@pytest.mark.parametrize("name", PREDICTORS)
+def test_every_predictor_suggests_parameters_of_its_own_that_can_be_fitted(
+    name: str, end: int, space: Space
+) -> None:
+    if name in UNTUNED:
+        assert PREDICTORS[name].suggest is Predictor.suggest, UNTUNED[name]
+        return
+    trial = Chosen(end)
+    predictor = get_predictor(name)
+    smaller = {"folds": 2, "repeats": 2, "members": ("ridge", "forest")}
+    known = predictor.get_params(deep=False)
+    predictor.set_params(**{key: smaller[key] for key in smaller if key in known})
+    parameters = predictor.suggest(trial)  # type: ignore[arg-type]
+    assert set(parameters) == set(trial.names)
+    assert set(parameters) <= set(known)
+    archs = space.sample(12, np.random.default_rng(0), distinct=True)
+    y = (archs == 3).sum(axis=1) + 0.0
+    curves = {f"curve_{k}": y * k + archs[:, 0] for k in (1, 2)} if name == "lcsvr" else {}
+    X = pd.DataFrame({"graph": space.graphs(archs), **curves})
+    assert np.isfinite(predictor.set_params(**parameters).fit(X, y).predict(X)).all()
+
+
+def test_suggestions_hold_the_defaults_and_can_leave_encodings_out() -> None:
+    for name in PREDICTORS.keys() - UNTUNED.keys():
+        predictor = get_predictor(name)
+        lowest, highest = (predictor.suggest(Chosen(end)) for end in (0, 1))  # type: ignore[arg-type]
+        for parameter, default in predictor.get_params().items():
+            if isinstance(default, float | int) and parameter in lowest:
+                assert lowest[parameter] <= default <= highest[parameter], (name, parameter)
+    for name in ("gnn", "gp-wl", "lcsvr"):
+        assert get_predictor(name).suggest(Chosen(0))["encoding"] == ()  # type: ignore[arg-type]
+
+
+def test_pretrained_networks_keep_their_width(space: Space) -> None:
+    predictor = GNNPredictor(folds=2)
+    assert "width" in predictor.suggest(Chosen(0))  # type: ignore[arg-type]
     archs = space.sample(20, np.random.default_rng(0), distinct=True)
+    predictor.pretrain(pd.DataFrame({"graph": space.graphs(archs)}), steps=2)
+    assert "width" not in predictor.suggest(Chosen(0))  # type: ignore[arg-type]
+
+
+def test_the_stack_is_tuned_as_others_are(space: Space) -> None:
+    archs = space.sample(30, np.random.default_rng(0), distinct=True)
     X, y = pd.DataFrame({"graph": space.graphs(archs)}), (archs == 3).sum(axis=1) + 0.0
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    for _ in range(3):
-        parameters = get_predictor(name).suggest(study.ask())
-        assert np.isfinite(get_predictor(name, **parameters).fit(X, y).predict(X)).all()
+    found = tune(AutoPredictor(members=("ridge", "forest")), X, y, np.arange(30), 2)
+    assert found.trials == 2
+    assert set(found.parameters) <= {"encoding", "warp", "strength"}
 
 
-def test_stacks_and_other_predictors_without_suggestions_are_refused(data: Any) -> None:
-    with pytest.raises(InputError, match="AutoPredictor has nothing to tune; leave --tune out"):
-        tune(AutoPredictor(), *data, 3)
+class Settled(ForestPredictor):
+    """Suggests nothing."""
+
+    suggest = Predictor.suggest
+
+
+def test_predictors_without_suggestions_are_refused(data: Any) -> None:
+    with pytest.raises(InputError, match="Settled has nothing to tune; leave --tune out"):
+        tune(Settled(), *data, 3)
     with pytest.raises(InputError, match="--tune must be at least 1, found 0"):
         tune(ForestPredictor(), *data, 0)
     X, y, groups = data

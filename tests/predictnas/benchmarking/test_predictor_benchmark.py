@@ -10,6 +10,7 @@ from predictnas.benchmarking import Job
 from predictnas.errors import InputError
 from predictnas.evaluation import calibration, ndcg
 from predictnas.predictors import get_predictor
+from predictnas.search import ROUND
 
 
 def keys(benchmark, rows):
@@ -119,6 +120,21 @@ def test_diverse_designs_leave_the_test_set_alone(experiment):
     assert len(set(train)) == 8
     assert not set(train) & set(test)
     assert set(train) != set(random.split(8, 0)[0])
+
+
+def test_designs_that_look_at_labels_are_told_those_of_what_they_choose(experiment):
+    benchmark = experiment(design="uncertain", max_test=30)
+    small, large = (benchmark.split(size, 1)[0] for size in (8, 20))
+    np.testing.assert_array_equal(large[:8], small)
+    assert not set(large) & set(benchmark.split(20, 1)[1])
+    alone = experiment(design="uncertain", max_test=30, sizes=[8])
+    np.testing.assert_array_equal(alone.split(8, 1)[0], small)
+    # Other labels, other choice, once there were any to look at.
+    other = experiment(design="uncertain", max_test=30)
+    object.__setattr__(other, "y", np.sort(other.y))
+    changed = other.split(20, 1)[0]
+    np.testing.assert_array_equal(changed[:ROUND], large[:ROUND])
+    assert set(changed) != set(large)
 
 
 @pytest.mark.parametrize(
