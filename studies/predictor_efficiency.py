@@ -4,11 +4,12 @@ Repeats ``predictnas benchmark predictors`` over the table of the package, digit
 published ones, each given as ``NAME=FILE`` and not part of this repository: all predictors on the
 same random training sets, tested on all other architectures, without any twin of one that was
 trained on. Where a part of the cells has proxy scores, only these count, whatever the inputs, so
-that inputs are compared on the same cells. ``NAME+pretrain`` has learned from the inputs
-of all architectures first, but from no label; ``NAME+transfer`` from all labels of another task on
-the same cells. The ablation crosses encodings, predictors, inputs and losses at one number of
-labels. Every record is written as soon as it is measured: interrupted, the same command goes on.
-Writes ``results/predictor_efficiency.json``, ``.md`` and ``.svg``.
+that inputs are compared on the same cells. ``NAME+pretrain`` has learned from the inputs of all
+architectures first, but from no label; ``NAME+transfer`` from all labels of another task on the
+same cells. Some training sets are chosen by a design instead. The ablation crosses encodings,
+predictors, inputs and losses at one number of labels. Every record is written as soon as it is
+measured: interrupted, the same command goes on. Writes ``results/predictor_efficiency.json``,
+``.md`` and ``.svg``.
 
     python studies/predictor_efficiency.py [--table nasbench201=TABLE.parquet ...]
     python studies/predictor_efficiency.py --smoke
@@ -44,6 +45,9 @@ from predictnas.transferring import read_source_task
 
 ABLATION_SIZES = (100,)
 ABLATED = ("digits201", "nasbench201")
+# What is fitted to training sets that were not drawn at random, and how large these are.
+DESIGNED = ("gp", "boosting")
+DESIGN_SIZES = (46, 100)
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ def measure(
     arguments: argparse.Namespace,
     sizes: tuple[int, ...] | None = None,
     source: SourceTask | None = None,
+    design: str = "random",
 ) -> dict[str, Any]:
     """Run one benchmark and return its result; where there is more to learn from, with that too."""
     benchmark = PredictorBenchmark(
@@ -117,11 +122,12 @@ def measure(
         arguments.repeats,
         features=features,
         complete=part.complete,
+        design=design,
         max_test=arguments.max_test,
     )
     say(title)
     told = {name: each for name, each in predictors.items() if name in arguments.pretrained}
-    if told:
+    if told and design == "random":
         knowledge = Knowledge(table.space, unlabelled=benchmark.X)
         variants = {**predictors, **knowledge.variants(told)}
         benchmark = dataclasses.replace(benchmark, predictors=variants)
@@ -175,9 +181,18 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             parts[title] = measure(
                 title, table, predictors, part, features, arguments, source=source
             )
+            if name in ABLATED and features == "graph":
+                designed = {each: predictors[each] for each in DESIGNED if each in predictors}
+                for design in arguments.designs if designed else ():
+                    title = f"{name}, {inputs}, {design} training sets"
+                    parts[title] = measure(
+                        *(title, table, designed, part, features, arguments),
+                        sizes=arguments.sizes or DESIGN_SIZES,
+                        design=design,
+                    )
             variants = ablation(arguments.ablated) if name in ABLATED else {}
             if variants:
-                title = f"ablation, {title}"
+                title = f"ablation, {name}, {inputs}"
                 sizes = arguments.sizes or ABLATION_SIZES
                 parts[title] = measure(title, table, variants, part, features, arguments, sizes)
     return {
@@ -196,7 +211,7 @@ def command_line(arguments: argparse.Namespace) -> str:
         for name, path in arguments.table.items()
     ]
     words += [f"--repeats {arguments.repeats} --predictors {','.join(arguments.predictors)}"]
-    for option in ("pretrained", "transferred", "ablated"):
+    for option in ("pretrained", "transferred", "designs", "ablated"):
         words.append(f"--{option} {','.join(getattr(arguments, option)) or 'none'}")
     if arguments.sizes:
         words.append(f"--sizes {','.join(map(str, arguments.sizes))}")
@@ -236,6 +251,9 @@ def main() -> None:
         "--transferred", **some, default=["gp"], help="predictors to transfer to too, or none"
     )
     parser.add_argument(
+        "--designs", **some, default=["diverse", "uncertain"], help="of training sets, or none"
+    )
+    parser.add_argument(
         "--ablated",
         **some,
         default=[name for name in (*ENCODED, *LOSSES) if name in PREDICTORS],
@@ -252,7 +270,7 @@ def main() -> None:
     if arguments.smoke:
         arguments.sizes, arguments.repeats, arguments.max_test = (10,), 2, 60
         arguments.predictors, arguments.pretrained = ["forest", "gp"], ["gp"]
-        arguments.ablated, arguments.workers = ["forest"], 1
+        arguments.ablated, arguments.designs, arguments.workers = ["forest"], ["diverse"], 1
     result = json_value(run(arguments))
     written = json.dumps(result, indent=1, allow_nan=False)
     (arguments.out / "predictor_efficiency.json").write_text(written + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """The figure of the study of label efficiency."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ COLUMNS = 2
 
 
 def draw(result: Mapping[str, Any], path: Path) -> None:
-    """Draw Kendall's τ by number of labels, a panel a part, the ablation left out."""
+    """Draw Kendall's τ by number of labels, a panel a part, with random training sets."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    parts = {k: part for k, part in result["parts"].items() if not k.startswith("ablation")}
+    left_out = re.compile("^ablation|training sets$")
+    parts = {k: part for k, part in result["parts"].items() if not left_out.search(k)}
     rows = -(-len(parts) // COLUMNS)
     with mpl.rc_context({"svg.hashsalt": "predictor_efficiency", "font.size": 8.5}):
         figure = Figure(figsize=(5.2 * COLUMNS, 3.6 * rows), layout="constrained")
