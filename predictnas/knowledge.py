@@ -46,6 +46,7 @@ class Knowledge:
         transfer_target: str | None = None,
         pretrain: str | None = None,
         target: str = "valid_accuracy",
+        features: str | None = None,
         own: LabelTable | None = None,
         seed: int = 0,
         on_step: Callable[[str], None],
@@ -62,7 +63,9 @@ class Knowledge:
         pretrain
             See :func:`~predictnas.pretraining.pretraining_table`.
         target
-            The column of one's own labels.
+            The column of one's own labels, which is nothing to pretrain on.
+        features
+            The inputs that predictors will have, see :func:`~predictnas.fitting.feature_table`.
         own
             One's own labels, which are no other task's.
         seed
@@ -73,7 +76,8 @@ class Knowledge:
         Raises
         ------
         InputError
-            If something cannot be read, or a column is named without a source that has columns.
+            If something cannot be read or used, or a column is named without a source that has
+            columns.
         """
         if transfer_target is not None and (transfer is None or transfer.endswith(".npz")):
             raise InputError(
@@ -91,7 +95,12 @@ class Knowledge:
                 else f"{transfer}: a predictor of another task"
             )
         if pretrain is not None:
-            unlabelled = pretraining_table(pretrain, space, seed=seed)
+            if features is not None and not {"graph", "all"} & set(features.split(",")):
+                raise InputError(
+                    f"--pretrain {pretrain}: learns from graphs, found --features {features}; "
+                    "add graph to the features, or leave --pretrain out"
+                )
+            unlabelled = pretraining_table(pretrain, space, target=target, seed=seed)
             told = ["graphs", *unlabelled.columns.drop("graph")]
             on_step(f"{len(unlabelled)} architectures to pretrain on: {', '.join(told)}")
         return cls(space, source, unlabelled, seed)
@@ -131,6 +140,8 @@ class Knowledge:
 
     def _with_operations(self, predictor: Predictor) -> Predictor:
         copy: Predictor = clone(predictor)
+        if "random_state" in copy.get_params(deep=False):
+            copy.set_params(random_state=self.seed)
         if copy.get_params(deep=False).get("operations", ()) is None:
             copy.set_params(operations=self.space.operations)
         return copy

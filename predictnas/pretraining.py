@@ -17,7 +17,9 @@ def can_be_pretrained(predictor: Predictor) -> bool:
     return hasattr(predictor, "pretrain")
 
 
-def pretraining_table(source: str, space: Space, *, seed: int = 0) -> pd.DataFrame:
+def pretraining_table(
+    source: str, space: Space, *, target: str | None = None, seed: int = 0
+) -> pd.DataFrame:
     """Return the architectures to pretrain on.
 
     Parameters
@@ -28,6 +30,8 @@ def pretraining_table(source: str, space: Space, *, seed: int = 0) -> pd.DataFra
         writes it, or a study.
     space
         The space of the architectures.
+    target
+        A column that is to be predicted, and left out here.
     seed
         Of the draw.
 
@@ -67,7 +71,8 @@ def pretraining_table(source: str, space: Space, *, seed: int = 0) -> pd.DataFra
             f"--pretrain {source}: the scores must be numbers, column {words[0]!r} holds text"
         )
     graphs = pd.Series(space.graphs(archs), dtype=object, name="graph")
-    return pd.concat([graphs, filled(frame)], axis=1)
+    scores = filled(frame).drop(columns=target or [], errors="ignore")
+    return pd.concat([graphs, scores], axis=1)
 
 
 def pretrained(predictor: Predictor, table: pd.DataFrame) -> Predictor:

@@ -1,8 +1,8 @@
 """How long predictors take to learn and to predict a whole space.
 
 Every predictor learns from some cells of digits201, by their graphs and proxy scores, and predicts
-all 15,625 cells of NAS-Bench-201; lcsvr reads the first five epochs instead of scores. Cells
-without labels get the columns of labelled ones, drawn at random: seconds do not depend on values.
+all 15,625 cells of NAS-Bench-201; lcsvr reads the first five epochs instead of scores. What is
+predicted gets the columns of labelled cells, drawn at random: seconds do not depend on values.
 Encoding graphs and laying out columns is timed apart from what a predictor makes of rows encoded.
 Each predictor has a process of its own with one thread. Writes ``results/predictor_speed.json``
 and ``.md``.
@@ -126,6 +126,7 @@ def main() -> None:
         arguments.labels, arguments.cells = 12, 40
         arguments.predictors = ["gp", "gnn", "ridge"]
     os.environ["OMP_NUM_THREADS"] = "1"
+    some = arguments.predictors != list(PREDICTORS)
     runs = []
     for name in arguments.predictors:
         # A fresh process for every predictor: none finds what another has computed.
@@ -134,7 +135,8 @@ def main() -> None:
             runs.append(pool.submit(measure, name, arguments.labels, arguments.cells).result())
     result = {
         "command": f"python studies/predictor_speed.py --labels {arguments.labels}"
-        + (f" --cells {arguments.cells}" if arguments.cells else ""),
+        + (f" --cells {arguments.cells}" if arguments.cells else "")
+        + (f" --predictors {','.join(arguments.predictors)}" if some else ""),
         "machine": f"{platform.machine()} CPU, {os.cpu_count()} cores, one thread",
         "torch": torch.__version__,
         "runs": runs,

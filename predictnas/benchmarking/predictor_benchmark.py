@@ -91,6 +91,7 @@ class PredictorBenchmark:
     design: str = "random"
     max_test: int | None = None
     seed: int = 0
+    rows: Ints = field(init=False, repr=False)
     X: pd.DataFrame = field(init=False)
     y: Floats = field(init=False)
     _orders: dict[int, Ints] = field(init=False, repr=False, default_factory=dict)
@@ -109,6 +110,7 @@ class PredictorBenchmark:
         rows = np.flatnonzero(usable)
         _, first = np.unique(self.table.twins[rows], return_index=True)
         rows = rows[np.sort(first)]
+        object.__setattr__(self, "rows", rows)
         object.__setattr__(self, "X", inputs.iloc[rows].reset_index(drop=True))
         object.__setattr__(self, "y", self.table.targets[rows])
         if not len(rows):

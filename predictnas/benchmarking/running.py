@@ -54,7 +54,7 @@ def run_benchmark(
         If a worker process dies.
     """
     replicates = benchmark.table.replicates
-    ceiling = None if replicates is None else noise_ceiling(replicates.matrix())
+    ceiling = None if replicates is None else noise_ceiling(replicates.matrix()[benchmark.rows])
     file = RecordFile(benchmark, path, None if ceiling is None else ceiling.to_dict())
     jobs = file.missing()
     total = len(benchmark.jobs())

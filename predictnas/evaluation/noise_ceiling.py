@@ -18,6 +18,9 @@ __all__ = ["NoiseCeiling", "noise_ceiling"]
 class NoiseCeiling:
     """Agreement of repeated labels, which no prediction of them can be expected to exceed by much.
 
+    A prediction from what shares the noise of the labels, such as the beginning of the learning
+    curves of the same trainings, can.
+
     Attributes
     ----------
     n

@@ -135,6 +135,7 @@ class AutoPredictor(Predictor):
             If the table cannot be used, or no member can be pretrained.
         """
         self._check_parameters()
+        check_whole_number("steps", steps, 1)
         if not self._takes(PRETRAINED) and not self._takes(UNLABELLED):
             raise self._nothing_to_pretrain()
         if name := self._takes(PRETRAINED):

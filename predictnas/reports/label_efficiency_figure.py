@@ -32,7 +32,7 @@ def draw_label_efficiency(
     summaries
         Means over repeats; those without a defined τ are left out.
     ceiling
-        How well a single training ranks, as a line; None where it is not known.
+        The noise ceiling, as a line; None where it is not known.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def draw_label_efficiency(
     if ceiling is not None:
         axes.axhline(ceiling, color=MUTED, linestyle="--", linewidth=1.0, zorder=2)
         axes.annotate(
-            "one training against the others",
+            "noise ceiling",
             (0.0, ceiling),
             xycoords=axes.get_yaxis_transform(),
             xytext=(2, 3),
@@ -108,7 +108,7 @@ def label_efficiency(summaries: Sequence["Summary"], ceiling: float | None, titl
         What the labels are, for the caption.
     """
     names = ", ".join(dict.fromkeys(each.predictor for each in summaries))
-    line = "" if ceiling is None else " Dashed: how well one training ranks, the noise ceiling."
+    line = "" if ceiling is None else " Dashed: the noise ceiling."
     return Figure(
         figure_svg(
             lambda axes: draw_label_efficiency(axes, summaries, ceiling),

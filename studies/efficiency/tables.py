@@ -56,11 +56,16 @@ def _part(title: str, part: Mapping[str, Any]) -> list[str]:
     names = list(dict.fromkeys(each["predictor"] for each in summary))
     found = {(each["predictor"], each["size"]): each["measures"] for each in summary}
     conditions = part["conditions"]
-    ceiling = part["noise_ceiling"]
+    ceiling, one_training = part["noise_ceiling"], part["one_training"]
     lines = [
         f"{conditions['architectures']} distinct architectures, {conditions['target']}"
         + (f", at most {conditions['max_test']} tested" if conditions["max_test"] else "")
         + (f"; noise ceiling: τ {ceiling:.3f}" if ceiling else "")
+        + (
+            f"; one training against others, published: τ {one_training:.3f}"
+            if one_training
+            else ""
+        )
         + ". Kendall τ:",
         "",
         _row(["labels", *map(str, sizes)]),

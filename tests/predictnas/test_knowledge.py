@@ -164,3 +164,14 @@ def test_only_bananas_takes_another_task(work: Path, capsys: pytest.CaptureFixtu
     search = ("search", "--space", "nasbench201", "--searcher", "random", "--trials", 1)
     assert run(*search, "--transfer", "labels.csv") == 2
     assert "--warm-start or --transfer; leave them out" in capsys.readouterr().err
+
+
+def test_pretraining_needs_graphs_and_takes_the_seed(
+    work: Path, space: Space, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["fit", "--space", "nasbench201", "--labels", "labels.csv", "--out", "p.npz"]
+    assert run(*command, "--features", "proxies", "--pretrain", 20) == 2
+    message = "learns from graphs, found --features proxies; add graph to the features"
+    assert message in " ".join(capsys.readouterr().err.split())
+    knowledge = Knowledge.read(space, pretrain="20", seed=5, on_step=ignore)
+    assert knowledge.used_by(get_predictor("gnn", steps=2)).get_params()["random_state"] == 5

@@ -74,3 +74,11 @@ def test_who_can_be_pretrained(space: Space) -> None:
     assert not can_be_pretrained(get_predictor("forest"))
     with pytest.raises(InputError, match="can be pretrained, gp, gnn, ridge, auto, found Forest"):
         pretrained(get_predictor("forest"), table)
+
+
+def test_target_is_nothing_to_pretrain_on(space: Space, tmp_path: Path) -> None:
+    archs = space.sample(5, np.random.default_rng(0), distinct=True)
+    frame = pd.DataFrame({"arch": space.format_all(archs), "proxy_a": 1.0, "proxy_b": 2.0})
+    frame.to_csv(tmp_path / "scores.csv", index=False)
+    table = pretraining_table(str(tmp_path / "scores.csv"), space, target="proxy_b")
+    assert list(table.columns) == ["graph", "proxy_a"]

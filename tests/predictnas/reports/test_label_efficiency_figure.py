@@ -36,10 +36,10 @@ def test_every_predictor_and_size_is_named(summaries):
 
 def test_ceiling_is_drawn_where_it_is_known(summaries):
     with_line = label_efficiency(summaries, 0.919, "some labels")
-    assert "one training against the others" in texts(with_line)
+    assert "noise ceiling" in texts(with_line)
     assert "noise ceiling" in with_line.caption
     without = label_efficiency(summaries, None, "some labels")
-    assert "one training against the others" not in texts(without)
+    assert "noise ceiling" not in texts(without)
     assert "noise ceiling" not in without.caption
 
 
