@@ -1,6 +1,6 @@
 """Training a predictor on a label table, and ranking candidates with it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from predictnas.predictors import Predictor, get_predictor, load_predictor
 from predictnas.scoring import ProxyScorer, filled
 from predictnas.spaces import Space
 from predictnas.tables import LabelTable, curve_inputs, is_curve_input, with_epoch_columns
+from predictnas.tables.curves import group_means, read_curves
 from predictnas.tuning import Tuning, tune
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "feature_table",
     "fit_predictor",
     "load_for_space",
+    "mean_scores",
     "predict_architectures",
     "reads_curves",
     "scores_of",
@@ -219,7 +221,8 @@ def predict_architectures(
     space, archs
         The candidates, ``(n, choices)``.
     scores
-        Table with an ``arch`` column and the numeric columns, or lists ``curve_*`` for epochs.
+        Table with an ``arch`` column and the numeric columns, or lists ``curve_*`` for epochs;
+        means are taken where it has several rows of one architecture.
     scorer
         Makes the scorer for named proxies, for columns that ``scores`` lacks.
     on_score
@@ -248,16 +251,62 @@ def predict_architectures(
 def scores_of(scores: pd.DataFrame, texts: list[str]) -> pd.DataFrame:
     """Return the rows of a score table that belong to architectures, in their order.
 
+    Where several rows spell one architecture, its row holds their means: see `mean_scores`.
+
     Raises
     ------
     InputError
-        If the table lacks one of them.
+        If the table lacks one of them, or a curve to be averaged is no list of numbers.
     """
-    by_arch = scores.drop_duplicates("arch").set_index("arch")
+    by_arch = mean_scores(scores, scores["arch"].tolist()).set_index("arch")
     absent = [text for text in texts if text not in by_arch.index]
     if absent:
         raise InputError(f"the scores lack {len(absent)} candidates, the first {absent[0]}")
     return by_arch.loc[texts].reset_index(drop=True)
+
+
+def mean_scores(scores: pd.DataFrame, groups: Sequence[str]) -> pd.DataFrame:
+    """Return one row for every group of rows, with the means that labels of several seeds have.
+
+    Parameters
+    ----------
+    scores
+        Table with an ``arch`` column, perhaps a column ``seed``, numbers and lists ``curve_*``;
+        a row that repeats architecture and seed of an earlier one does not count.
+    groups
+        What each row belongs to.
+
+    Returns
+    -------
+    DataFrame
+        In order of first occurrence. Numbers are means over those that are there; a mean curve is
+        NaN from where one of its curves ends, and all other columns are of the first row.
+
+    Raises
+    ------
+    InputError
+        If a curve to be averaged is no list of numbers.
+    """
+    if "seed" in scores:
+        counts = ~scores.duplicated(["arch", "seed"]).to_numpy()
+    else:
+        counts = np.ones(len(scores), dtype=bool)
+    rows, distinct = pd.factorize(np.array(groups, dtype=object)[counts])
+    scores = scores[counts].reset_index(drop=True)
+    if len(distinct) == len(scores):
+        return scores
+    numbers = scores.drop(columns="seed", errors="ignore").select_dtypes("number")
+    # A curve as text, as in CSV, is refused where it is wanted.
+    lists = [
+        name
+        for name in scores.columns.difference(numbers.columns, sort=False)
+        if not pd.api.types.is_string_dtype(scores[name])
+    ]
+    curves = read_curves(scores[lists])
+    means = {name: list(group_means(curve, rows)) for name, curve in curves.items()}
+    _, first = np.unique(rows, return_index=True)
+    found = scores.iloc[first].reset_index(drop=True)
+    return found.assign(**numbers.groupby(rows).mean(), **means)
 
 
 def _names(features: str) -> list[str]:

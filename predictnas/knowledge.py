@@ -87,7 +87,7 @@ class Knowledge:
         source = unlabelled = None
         if transfer is not None:
             column = transfer_target or target
-            source = read_source_task(transfer, column, space, own=own, seed=seed)
+            source = read_source_task(transfer, column, space, own=own, seed=seed, on_step=on_step)
             count = len(source.identities)
             on_step(
                 f"{transfer}: {count} labelled architectures of another task ({column})"

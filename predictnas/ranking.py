@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 import proxies
 from predictnas.errors import InputError
 from predictnas.evaluation import Correlation, correlate
-from predictnas.fitting import load_for_space, predict_architectures, scores_of
+from predictnas.fitting import load_for_space, mean_scores, predict_architectures, scores_of
 from predictnas.scoring import ProxyScorer, expanded, proxy_ranking
 from predictnas.spaces import Space
 from predictnas.tables import label_table, read_table
@@ -41,7 +41,9 @@ def rank_candidates(
     proxy_names
         Proxies to rank by, or aggregates of proxies; None: the default ranking's.
     scores
-        Table with proxy scores computed before, of these or of isomorphic architectures.
+        Table with proxy scores computed before, of these or of isomorphic architectures. Rows of
+        one architecture are averaged; with a column ``seed``, so are those of isomorphic ones, as
+        :func:`predictnas.tables.label_table` does for labels.
     on_score
         Called after each architecture scored.
 
@@ -126,19 +128,27 @@ def correlate_columns(
 def _spelt_as(scores: Path, space: Space, archs: NDArray[np.int64]) -> pd.DataFrame:
     """Read the scores of architectures, spelt as these are and not as an isomorphic one."""
     known = read_table(scores)
+    held = _held(known, space, scores)
+    known["arch"] = space.format_all(held)
+    known = mean_scores(known, space.keys(held) if "seed" in known else known["arch"].tolist())
     rows = _rows_of(archs, known, space, scores)
     texts = np.array(space.format_all(archs), dtype=object)
     return known.iloc[rows[rows >= 0]].assign(arch=texts[rows >= 0])
+
+
+def _held(table: pd.DataFrame, space: Space, path: Path) -> NDArray[np.int64]:
+    """Read the architectures of a table's rows."""
+    try:
+        return space.parse_all([str(text) for text in table["arch"]])
+    except InputError as error:
+        raise InputError(f"{path}, {error}") from None
 
 
 def _rows_of(
     archs: NDArray[np.int64], table: pd.DataFrame, space: Space, path: Path
 ) -> NDArray[np.int64]:
     """Return which row of a table holds each architecture, or an isomorphic one; −1: none."""
-    try:
-        held = space.parse_all([str(text) for text in table["arch"]])
-    except InputError as error:
-        raise InputError(f"{path}, {error}") from None
+    held = _held(table, space, path)
     by_text: dict[str, int] = {}
     by_key: dict[str, int] = {}
     for row, (text, key) in enumerate(zip(space.format_all(held), space.keys(held), strict=True)):

@@ -24,6 +24,8 @@ def held_out_of(
     targets: Floats,
     architectures: NDArray[np.int64],
     seed: int,
+    *,
+    complete: bool = False,
 ) -> tuple[Floats, Floats]:
     """Return means and standard deviations ``(n,)`` of training labels by what did not see them.
 
@@ -40,20 +42,27 @@ def held_out_of(
         A number for every row, equal where rows hold the same architecture, shape ``(n,)``.
     seed
         Deals architectures to folds.
+    complete
+        Whether refits fill in what the predictor's own lack, however little that is.
 
     Returns
     -------
     pair of arrays ``(n,)``
-        In the unit of the targets; NaN where a label cannot be held out.
+        In the unit of the targets; NaN where a label cannot be held out, or, unless `complete`,
+        where the predictor's own are.
     """
+    mean, std = np.full((2, len(targets)), np.nan)
     held_out = predictor.held_out_predictions()
     # With many labels an architecture, few trees have seen none of them.
     if held_out is not None and np.isfinite(held_out[0]).mean() > SMALLEST_SHARE:
-        return held_out
-    mean, std = np.full((2, len(targets)), np.nan)
-    for rows in left_out(architectures, FOLDS, 1, np.random.default_rng(seed)):
+        mean, std = (np.array(values) for values in held_out)
+        if not complete:
+            return mean, std
+    missing = ~np.isfinite(mean)
+    for fold in left_out(architectures, FOLDS, 1, np.random.default_rng(seed)):
+        rows = fold & missing
         if not rows.any():
             continue
-        part = clone(predictor).fit(table[~rows], targets[~rows])
+        part = clone(predictor).fit(table[~fold], targets[~fold])
         mean[rows], std[rows] = part.predict(table[rows], return_std=True)
     return mean, std

@@ -55,7 +55,7 @@ class SourceTask:
         X, y
             A table of `n` architectures and their labels on the other task, in any unit.
         seed
-            Deals architectures to folds where the predictor has no held-out predictions.
+            Deals architectures to folds where the predictor lacks held-out predictions.
 
         Raises
         ------
@@ -66,7 +66,9 @@ class SourceTask:
         targets = read_targets(y, len(inputs))
         predictor.fit(X, targets)
         table = inputs.frame()
-        held_out, _ = held_out_of(predictor, table, targets, predictor.architectures_, seed)
+        held_out, _ = held_out_of(
+            predictor, table, targets, predictor.architectures_, seed, complete=True
+        )
         # Of what cannot be held out, a lone architecture, the predictor itself has to tell.
         lone = ~np.isfinite(held_out)
         if lone.any():
@@ -87,9 +89,11 @@ class SourceTask:
         """Raise InputError unless a table with columns of these names can be predicted."""
         missing = [name for name in self.columns if name not in names]
         if missing:
+            names_missing = ", ".join(missing)
+            instead = "" if self.identities else ", or transfer from labels, which takes graphs"
             raise InputError(
-                f"expected the columns that the predictor of the other task reads, found "
-                f"{', '.join(missing)} missing; add them, or transfer from labels"
+                "expected the columns that the predictor of the other task reads, found "
+                f"{names_missing} missing; add {names_missing} to the table (--features){instead}"
             )
 
     def predict(self, table: pd.DataFrame) -> Floats:

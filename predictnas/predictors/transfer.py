@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from optuna import Trial
     from torch import Tensor
 
-__all__ = ["TransferPredictor", "garrote_slope"]
+__all__ = ["TransferPredictor", "garrote_slope", "slopes_without"]
 
 Floats = NDArray[np.float64]
 
@@ -37,10 +37,12 @@ class TransferPredictor(Predictor):
     With `s` the warped prediction for the other task, two copies of the predictor learn. One
     learns the warped targets :math:`z` from the table as it is. The other has `s` as a further
     column and learns what is left of the targets, :math:`z - \beta s`, so that where the tasks
-    agree, it has little left to learn; :math:`\beta` is shrunk and is zero where chance would
-    explain it, see `garrote_slope`. Their weights come from held-out predictions, by likelihood
-    and order (`stack_weights`): labels of an unrelated task cost little. Mean, variance and
-    posterior are those of a mixture, as in `AutoPredictor`.
+    agree, it has little left to learn; :math:`\beta` is shrunk, and zero below one standard error,
+    see `garrote_slope`. Their weights come from held-out predictions, by likelihood and order
+    (`stack_weights`): labels of an unrelated task cost little. What is added to a held-out
+    prediction is :math:`\beta_{-a} s`, with the slope over all other architectures; the second
+    copy learns with :math:`\beta` throughout. Mean, variance and posterior are those of a mixture,
+    as in `AutoPredictor`.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ class TransferPredictor(Predictor):
         self.random_state = random_state
 
     def suggest(self, trial: "Trial") -> dict[str, Any]:
-        """Suggest parameters of the predictor to try instead of its own."""
+        """Suggest parameters of the predictor, and the warp, to try instead of these."""
         inner = self.predictor
         if isinstance(inner, str) or type(inner).suggest is Predictor.suggest:
             name = inner if isinstance(inner, str) else type(inner).__name__
@@ -107,7 +109,11 @@ class TransferPredictor(Predictor):
                 f"expected an unfitted predictor with something to tune, found {name}; leave "
                 "tuning out, or transfer to one such as gp or boosting"
             )
-        return {f"predictor__{name}": value for name, value in inner.suggest(trial).items()}
+        # The predictor's own warp is set to none, as targets are warped here.
+        return {
+            name if name == "warp" else f"predictor__{name}": value
+            for name, value in inner.suggest(trial).items()
+        }
 
     def _check_parameters(self) -> None:
         check_number("strength", self.strength, 0.0, 1e6)
@@ -157,7 +163,8 @@ class TransferPredictor(Predictor):
         architectures, seed = self.architectures_, self.random_state
         alone = held_out_of(self.members_[0], table, targets, architectures, seed)
         rest = held_out_of(self.members_[1], helped, targets - known, architectures, seed)
-        means, stds = np.array([alone, (rest[0] + known, rest[1])]).swapaxes(0, 1)
+        added = slopes_without(source, targets, architectures) * source
+        means, stds = np.array([alone, (rest[0] + added, rest[1])]).swapaxes(0, 1)
         seen = np.isfinite(means).all(axis=0)
         self.weights_ = stack_weights(
             means[:, seen],
@@ -220,11 +227,14 @@ class TransferPredictor(Predictor):
 
 
 def garrote_slope(x: Floats, y: Floats) -> float:
-    r"""Return a slope of `y` over `x` that chance alone would not make.
+    r"""Return a slope of `y` over `x`, shrunk, and zero below one standard error.
 
     With the least-squares slope `b` and its variance :math:`v`, it is the nonnegative garrote
 
     .. math:: \beta = b \max(0,\ 1 - v / b^2)
+
+    This is no test: it is not zero in about a third of cases where `x` says nothing of `y`,
+    though small then.
 
     Parameters
     ----------
@@ -236,9 +246,43 @@ def garrote_slope(x: Floats, y: Floats) -> float:
     L. Breiman. Better subset regression using the nonnegative garrote. Technometrics 37 (4), 1995.
     """
     x, y = x - x.mean(), y - y.mean()
-    squares = float(x @ x)
-    if len(x) < FEWEST_LABELS or squares <= np.finfo(np.float64).eps * len(x):
-        return 0.0
-    slope = float(x @ y) / squares
-    variance = float(np.sum((y - slope * x) ** 2)) / (len(x) - 2) / squares
-    return slope - variance / slope if slope**2 > variance else 0.0
+    moments = np.array([[len(x), 0.0, 0.0, x @ x, x @ y, y @ y]])
+    return float(_garrote(moments)[0])
+
+
+def slopes_without(x: Floats, y: Floats, architectures: NDArray[np.int64]) -> Floats:
+    """Return for every row the `garrote_slope` over the rows of all other architectures.
+
+    Sums over all rows less those of an architecture give its slope, without a refit.
+
+    Parameters
+    ----------
+    x, y
+        Shape ``(n,)``.
+    architectures
+        A number for every row, equal where rows hold the same architecture, shape ``(n,)``.
+
+    Returns
+    -------
+    array ``(n,)``
+        Equal for rows of one architecture.
+    """
+    x, y = x - x.mean(), y - y.mean()
+    rows = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+    sums = np.zeros((int(architectures.max()) + 1, rows.shape[1]))
+    np.add.at(sums, architectures, rows)
+    return _garrote(rows.sum(axis=0) - sums)[architectures]
+
+
+def _garrote(moments: Floats) -> Floats:
+    """Return slopes ``(k,)`` of sums ``(k, 6)`` of 1, x, y, x², xy and y²."""
+    count, x, y, xx, xy, yy = moments.T
+    each = np.maximum(count, 1)
+    xx, xy, yy = xx - x * x / each, xy - x * y / each, yy - y * y / each
+    usable = (count >= FEWEST_LABELS) & (xx > np.finfo(np.float64).eps * count)
+    xx = np.where(usable, xx, 1.0)
+    slope = xy / xx
+    variance = np.maximum(yy - slope * xy, 0.0) / np.maximum(count - 2, 1) / xx
+    kept = usable & (slope**2 > variance)
+    shrunk: Floats = np.where(kept, slope - variance / np.where(kept, slope, 1.0), 0.0)
+    return shrunk

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from predictnas.errors import InputError
 from predictnas.tables.curves import CURVE_PREFIX, read_curves
@@ -14,6 +15,8 @@ __all__ = ["curve_inputs", "is_curve_input", "with_epoch_columns"]
 
 _INPUT = re.compile(r"curve(?:_(?P<name>.+))?:(?P<number>\d+)(?P<percent>%?)", re.ASCII)
 _COLUMN = re.compile(r"(?P<curve>curve_.+)_(?P<epoch>\d+)", re.ASCII)
+_FEWEST_ROWS = 3  # any two points are on a line
+_ROUNDING = 1e-9
 
 
 def is_curve_input(text: str) -> bool:
@@ -44,7 +47,8 @@ def curve_inputs(table: LabelTable, text: str) -> pd.DataFrame:
     ------
     InputError
         If the text has another form, there is no such curve or no such epoch, or an epoch gives
-        the target away: it is the target in all rows, or the last one of the curve of that name.
+        the target away: it is the target in all rows or a linear function of it, such as the
+        target in another unit, or the last one of the curve of that name.
 
     Examples
     --------
@@ -135,6 +139,7 @@ def _check_target(table: LabelTable, name: str, count: int) -> None:
     equal = np.isclose(values[rows, :count], targets[:, None])
     # All of them: some are by chance, where accuracies are shares of a few images.
     revealing = np.asarray(equal.all(axis=0) & (np.ptp(targets) > 0))
+    revealing |= [_is_linear(values[:, epoch], table.targets) for epoch in range(count)]
     if name == CURVE_PREFIX + table.target:
         revealing[-1] |= (~np.isfinite(values[rows, count:]).any(axis=1)).any()
     if revealing.any():
@@ -143,3 +148,17 @@ def _check_target(table: LabelTable, name: str, count: int) -> None:
             f"epoch {epoch} of {name!r} gives the target {table.target!r} away, which cannot be "
             f"an input too; ask for fewer than {epoch} epochs"
         )
+
+
+def _is_linear(values: NDArray[np.float64], targets: NDArray[np.float64]) -> bool:
+    """Return whether numbers, NaN where unknown, are the targets but for scale and offset."""
+    rows = np.isfinite(values)
+    if rows.sum() < _FEWEST_ROWS:
+        return False
+    pair = np.stack([values[rows], targets[rows]])
+    if (pair.min(axis=1) == pair.max(axis=1)).any():
+        return False
+    pair /= np.abs(pair).max(axis=1, keepdims=True)  # so that no square overflows or vanishes
+    pair -= pair.mean(axis=1, keepdims=True)
+    pair /= np.linalg.norm(pair, axis=1, keepdims=True)
+    return bool(abs(pair[0] @ pair[1]) > 1 - _ROUNDING)

@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeVar
 
 import torch
@@ -52,7 +53,7 @@ def in_workers(
     Raises
     ------
     WorkerError
-        If a worker process dies.
+        If a worker process dies, or an answer or what a job raised cannot be pickled.
     Exception
         What a job raised.
     """
@@ -112,4 +113,25 @@ def _work(connection: Connection) -> None:
                 answer = do(job)
             except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
                 answer = error
-            connection.send(answer)
+            connection.send_bytes(_sendable(answer))
+
+
+def _sendable(answer: Any) -> Any:
+    """Return the bytes of an answer or exception, or of an error that says what it was."""
+    try:
+        if isinstance(answer, Exception):
+            pickle.loads(pickle.dumps(answer))  # noqa: S301 - ours; some only fail when read
+        return ForkingPickler.dumps(answer)
+    except Exception as error:  # noqa: BLE001 - pickling calls whatever the object defines
+        if isinstance(answer, Exception):
+            text = f"a job in a worker process failed with {_in_words(answer)}"
+        else:
+            text = (
+                f"the answer of a job, of type {type(answer).__name__}, cannot be sent from its "
+                f"worker process: {_in_words(error)}"
+            )
+        return ForkingPickler.dumps(WorkerError(text))
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

@@ -38,7 +38,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, space: Space) -> Path:
     archs = space.sample(50, np.random.default_rng(0), distinct=True)
     quality = (archs == 3).sum(axis=1) + 0.3 * np.random.default_rng(1).normal(size=len(archs))
     frame = pd.DataFrame({"arch": space.format_all(archs), "valid_accuracy": 60 + quality})
-    frame.assign(other=-quality, proxy_a=1.0).to_csv("labels.csv", index=False)
+    other = -quality + 0.1 * np.random.default_rng(2).normal(size=50)
+    frame.assign(other=other, proxy_a=1.0).to_csv("labels.csv", index=False)
     return tmp_path
 
 

@@ -8,16 +8,21 @@ from sklearn.base import clone
 
 from predictnas.errors import InputError
 from predictnas.predictors import (
+    RidgePredictor,
     SourceTask,
     TransferPredictor,
     get_predictor,
     load_predictor,
     plain_parameters,
     save_predictor,
+    transfer,
 )
+from predictnas.predictors.ensemble import left_out
+from predictnas.predictors.held_out import held_out_of
+from predictnas.predictors.inputs import read_inputs
 from predictnas.predictors.mixture import MixturePosterior
-from predictnas.predictors.stacking import combine
-from predictnas.predictors.transfer import garrote_slope
+from predictnas.predictors.stacking import combine, stack_weights
+from predictnas.predictors.transfer import garrote_slope, slopes_without
 from predictnas.spaces.nasbench201 import NasBench201
 
 
@@ -44,11 +49,46 @@ def test_slope_is_shrunk_by_its_error():
     assert any(abs(each.slope) < each.stderr for each in unrelated)
 
 
-def test_slope_is_zero_where_chance_explains_it():
+def test_slope_is_zero_below_one_standard_error():
     # Slope 1/5 and variance (4 - 1/5) / 2 / 5: by hand.
     assert garrote_slope(np.array([-1.0, 2.0, 0.0, -1.0]), np.array([1.0, 1.0, -1.0, -1.0])) == 0
     assert garrote_slope(np.arange(3.0), np.arange(3.0)) == 0
     assert garrote_slope(np.full(9, 0.1), np.arange(9.0)) == 0
+
+
+def test_slopes_without_an_architecture_are_those_of_the_others():
+    rng = np.random.default_rng(3)
+    architectures = np.array([0, 1, 1, 2, 3, 3, 3, 4, 5, 6, 7, 8])
+    x = rng.normal(5, 2, 12)
+    y = 0.4 * x + rng.normal(size=12)
+    found = slopes_without(x, y, architectures)
+    expected = [
+        garrote_slope(x[others], y[others]) for others in architectures != architectures[:, None]
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert len(set(found.round(9))) > 5
+    few = np.array([0, 0, 1, 2, 3])  # three rows are left without the first
+    slopes = slopes_without(x[:5], -3 * x[:5], few)
+    np.testing.assert_allclose(slopes, [0, 0, -3, -3, -3], rtol=1e-6)
+    assert not slopes_without(x, y, np.zeros(12, dtype=np.int64)).any()
+
+
+def test_weights_see_slopes_without_the_label(cells, source, monkeypatch):
+    table, accuracy = cells(20, noise=1.0)
+    seen = []
+
+    def spy(means, *rest):
+        seen.append(means)
+        return stack_weights(means, *rest)
+
+    monkeypatch.setattr(transfer, "stack_weights", spy)
+    predictor = TransferPredictor("gp", source).fit(table, accuracy)
+    rest, _ = predictor.members_[1].held_out_predictions()
+    warped = predictor.source_warp_.transform(source.predict(table)[:, None])[:, 0]
+    targets = predictor.warp_.transform(accuracy)
+    slopes = slopes_without(warped, targets, predictor.architectures_)
+    assert np.ptp(slopes) > 0
+    np.testing.assert_allclose(seen[0][1], rest + slopes * warped, rtol=1e-9)
 
 
 def test_source_predicts_labelled_architectures_held_out(cells):
@@ -79,6 +119,36 @@ def test_labels_are_no_better_known_where_the_source_has_them(cells):
     given_away = kendalltau(source.predictor.predict(table[["graph"]]), noise).statistic
     assert given_away > 0.4
     assert abs(kendalltau(source.predict(table), noise).statistic) < 0.2
+
+
+class Forgetful(RidgePredictor):
+    """Lacks held-out predictions of every third label."""
+
+    def _held_out(self):
+        mean, std = (np.array(each) for each in super()._held_out())
+        mean[::3] = np.nan
+        return mean, std
+
+
+def test_what_the_source_lacks_is_held_out_by_refits(cells):
+    table, _ = cells(60)
+    graphs = table[["graph"]]
+    noise = np.random.default_rng(0).normal(size=60)
+    predictor = Forgetful(operations=NasBench201.operations)
+    fitted = clone(predictor).fit(graphs, noise)
+    own, _ = fitted.held_out_predictions()
+    mean, std = held_out_of(fitted, graphs, noise, fitted.architectures_, 0, complete=True)
+    assert np.isnan(held_out_of(fitted, graphs, noise, fitted.architectures_, 0)[0][::3]).all()
+    np.testing.assert_array_equal(mean[1::3], own[1::3])
+    assert np.isfinite(std).all()
+    for fold in left_out(fitted.architectures_, 5, 1, np.random.default_rng(0)):
+        rows = fold & (np.arange(60) % 3 == 0)
+        part = clone(predictor).fit(graphs[~fold], noise[~fold])
+        np.testing.assert_array_equal(mean[rows], part.predict(graphs[rows]))
+    source = SourceTask.learn(predictor, graphs, noise, seed=0)
+    names, numbers = np.unique(read_inputs(graphs).identities(), return_inverse=True)
+    np.testing.assert_allclose(source.held_out, np.bincount(numbers, mean) / np.bincount(numbers))
+    assert source.identities == tuple(names)
 
 
 def test_one_architecture_is_predicted_by_what_there_is(cells):
@@ -214,8 +284,13 @@ def test_what_cannot_be_used_is_refused(changed, message, cells, source):
 
 def test_tables_that_do_not_fit_the_source_are_refused(cells, source):
     table, accuracy = cells(12)
-    with pytest.raises(InputError, match="predictor of the other task reads, found graph missing"):
+    with pytest.raises(
+        InputError, match="found graph missing; add graph to the table .--features.$"
+    ):
         TransferPredictor("ridge", source).fit(table.drop(columns="graph"), accuracy)
+    saved = SourceTask(source.predictor)
+    with pytest.raises(InputError, match=r"--features\), or transfer from labels"):
+        saved.check_columns(["proxy_heavy"])
     named = table.assign(source_prediction=1.0)
     with pytest.raises(InputError, match="without a column 'source_prediction'"):
         TransferPredictor("ridge", source).fit(named, accuracy)
@@ -226,7 +301,8 @@ def test_what_is_tuned_is_the_predictor(source):
 
     trial = optuna.create_study().ask()
     suggested = TransferPredictor(get_predictor("gp"), source).suggest(trial)
-    assert set(suggested) == {"predictor__encoding", "predictor__warp"}
-    TransferPredictor(get_predictor("gp"), source).set_params(**suggested)
+    assert set(suggested) == {"predictor__encoding", "warp"}
+    tuned = TransferPredictor(get_predictor("gp"), source).set_params(**suggested)
+    assert tuned.warp == trial.params["warp"]
     with pytest.raises(InputError, match="with something to tune, found auto"):
         TransferPredictor("auto", source).suggest(trial)

@@ -87,6 +87,42 @@ def test_epochs_that_equal_the_target_are_refused_whatever_they_are_called(space
     assert curve_inputs(table(space, curve_valid_accuracy=dead), "curve_valid_accuracy:3").size == 9
 
 
+@pytest.mark.parametrize("convert", [lambda x: 100 - x, lambda x: x / 100, lambda x: 1 - x / 100])
+@pytest.mark.parametrize("known", [3, 4])
+def test_epochs_that_are_the_target_in_another_unit_are_refused(space, convert, known):
+    targets = [61.3, 90.1, 70.7, 55.9][:known]
+    # The first two epochs tell little; one curve ends before the third.
+    curves = [[5.0, 7.0, convert(y)] for y in targets] + [[6.0, 1.0]]
+    frame = pd.DataFrame(
+        {
+            "arch": space.format_all([(k,) * 6 for k in range(known + 1)]),
+            "accuracy": [*targets, 30.0],
+            "curve_e": curves,
+        }
+    )
+    labels = label_table(frame, space, "accuracy")
+    with pytest.raises(InputError, match="epoch 3 of 'curve_e' gives the target 'accuracy' away"):
+        curve_inputs(labels, "curve:100%")
+    assert curve_inputs(labels, "curve:2").shape == (known + 1, 2)
+
+
+def test_two_points_are_on_a_line_and_tell_nothing(space):
+    loss = [[2.0, 1.5]] * 3 + [[3.0, 1.0], None]
+    assert curve_inputs(table(space, curve_loss=loss), "curve_loss:2").shape == (3, 2)
+
+
+def test_epochs_that_follow_the_target_closely_are_inputs(space):
+    targets = np.array([10.0, 20.0, 30.0, 40.0])
+    frame = pd.DataFrame(
+        {
+            "arch": space.format_all([(k,) * 6 for k in range(4)]),
+            "accuracy": targets,
+            "curve_e": [[value] for value in targets + np.array([0.0, 0.01, 0.0, 0.0])],
+        }
+    )
+    assert len(curve_inputs(label_table(frame, space, "accuracy"), "curve:1")) == 4
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -44,6 +44,37 @@ def test_death_names_the_job_and_what_to_do() -> None:
         list(answers)
 
 
+class _TwoPartError(Exception):
+    """Pickled, but not to be read again."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what}: {why}")
+
+
+def _unsendable(job: str) -> object:
+    if job == "answer":
+        return lambda: None
+    if job == "unreadable":
+        raise _TwoPartError("one", "two")
+    raise ValueError("eight", lambda: None)
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ("answer", r"^the answer of a job, of type function, cannot be sent .*: \w+: .*lambda"),
+        ("error", r"^a job in a worker process failed with ValueError: \('eight', <function"),
+        ("unreadable", r"^a job in a worker process failed with _TwoPartError: one: two$"),
+    ],
+)
+def test_what_cannot_be_sent_is_told(
+    job: str, message: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(WorkerError, match=message):
+        list(in_workers(_unsendable, [job], 1))
+    assert "Traceback" not in capfd.readouterr().err
+
+
 def test_no_jobs_no_answers() -> None:
     assert list(in_workers(partial(_work, 1), [], 2)) == []
 

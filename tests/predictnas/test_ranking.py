@@ -1,0 +1,50 @@
+"""Scores from a table: which rows count for a candidate."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from predictnas.ranking import rank_candidates
+from predictnas.scoring import ProxyScorer
+from predictnas.spaces import Space
+
+ONE, TWIN, OTHER = (1, 3, 0, 0, 0, 1), (1, 0, 3, 0, 0, 1), (3,) * 6
+
+
+def _no_scorer(names: list[str]) -> ProxyScorer:
+    raise AssertionError(names)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"),
+    [
+        # Labels of several seeds are means over twins too, and so are scores.
+        ({"seed": [0, 1, 2, 0]}, {ONE: 5.0, OTHER: 4.0}),
+        ({}, {ONE: 2.0, OTHER: 4.0}),
+    ],
+)
+def test_scores_of_one_architecture_are_averaged(
+    tmp_path: Path,
+    space: Space,
+    seeds: dict[str, list[int]],
+    expected: dict[tuple[int, ...], float],
+) -> None:
+    frame = pd.DataFrame(
+        {
+            "arch": space.format_all(np.array([ONE, ONE, TWIN, OTHER])),
+            "proxy_params": [1.0, 3.0, 11.0, 4.0],
+            **seeds,
+        }
+    )
+    frame.to_parquet(tmp_path / "scores.parquet")
+    found = rank_candidates(
+        space,
+        np.array([ONE, OTHER]),
+        scorer=_no_scorer,
+        proxy_names=["params"],
+        scores=tmp_path / "scores.parquet",
+    )
+    scores = dict(zip(found["arch"], found["proxy_params"], strict=True))
+    assert scores == {space.format(np.array(arch)): value for arch, value in expected.items()}
