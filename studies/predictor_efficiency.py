@@ -86,7 +86,7 @@ PARTS = {
     "nasbench101": Part(
         "nasbench101",
         "valid_accuracy",
-        {"graphs and parameters": "graph,params", "graphs": "graph"},
+        {"graphs and parameters": "graph,params"},
         (100, 172, 424),
     ),
     "darts": Part(
@@ -126,8 +126,10 @@ def measure(
         features=features,
         complete=part.complete,
         design=design,
-        max_test=max_test or arguments.max_test,
     )
+    most = max_test or arguments.max_test
+    if most and len(benchmark.X) - max(benchmark.sizes) > most:
+        benchmark = dataclasses.replace(benchmark, max_test=most)
     say(title)
     told = {name: each for name, each in predictors.items() if name in arguments.pretrained}
     if told:
