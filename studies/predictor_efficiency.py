@@ -92,8 +92,8 @@ PARTS = {
     "darts": Part(
         "darts",
         "valid_accuracy",
-        {"graphs and proxies": "graph,proxies", "graphs": "graph"},
-        (100, 209, 500),
+        {"graphs and proxies": "graph,proxies"},
+        (100, 500),
         complete=True,
     ),
     "transnas101-micro": Part(
