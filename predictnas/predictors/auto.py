@@ -1,6 +1,6 @@
 """The stack of predictors that is the default."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -11,17 +11,15 @@ from encoders import ArchGraph
 from predictnas.errors import InputError
 from predictnas.predictors.base import PosteriorOver, Predictor
 from predictnas.predictors.checks import check_number, check_whole_number
-from predictnas.predictors.gnn import PretrainedFlow
+from predictnas.predictors.gnn import GNNPredictor, PretrainedFlow
 from predictnas.predictors.held_out import held_out_of
 from predictnas.predictors.inputs import Inputs, read_inputs
 from predictnas.predictors.smoothing import STEPS, ColumnSmoother
-from predictnas.predictors.stacking import combine, stack_weights, variance_factor
+from predictnas.predictors.stacked import StackedPredictor
 from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
 
 if TYPE_CHECKING:
-    from botorch.posteriors.posterior import Posterior
     from optuna import Trial
-    from torch import Tensor
 
 __all__ = ["AutoPredictor"]
 
@@ -34,7 +32,11 @@ PRETRAINED, UNLABELLED = "pretrained", "unlabelled"
 SMOOTHED = ("gp", "gnn")
 
 
-class AutoPredictor(Predictor):
+# What takes longest by far, and therefore begins first where members learn side by side.
+SLOWEST = GNNPredictor
+
+
+class AutoPredictor(StackedPredictor):
     r"""A stack of different predictors, weighted by what they make of labels they had not seen.
 
     Every member learns from all labels, in units of warped targets. Their weights come from
@@ -213,22 +215,14 @@ class AutoPredictor(Predictor):
         self.smoothed_ = len(smoothed)
         members = [self._member(name) for name in (*self.members, *smoothed)]
         tables = self._tables(inputs, len(members))
-        self.members_ = tuple(
-            member.fit(table, targets) for member, table in zip(members, tables, strict=True)
-        )
-        held_out = [
-            held_out_of(member, table, targets, self.architectures_, self.random_state)
-            for member, table in zip(self.members_, tables, strict=True)
-        ]
-        means, stds = np.array(held_out).swapaxes(0, 1)
-        known = np.isfinite(means).all(axis=0)
-        rng = np.random.default_rng(self.random_state)
-        self.weights_ = stack_weights(
-            means[:, known], stds[:, known], targets[known], self.strength, rng
-        )
-        mean, variance = combine(self.weights_, means, stds)
-        self.factor_ = variance_factor((targets - mean)[known], variance[known])
-        self.held_out_ = np.stack([mean, np.sqrt(self.factor_ * variance)])
+
+        def learn(number: int) -> tuple[Floats, Floats]:
+            member, table = members[number].fit(tables[number], targets), tables[number]
+            return held_out_of(member, table, targets, self.architectures_, self.random_state)
+
+        held_out = _side_by_side(learn, members)
+        self.members_ = tuple(members)
+        self._weigh(held_out, targets)
 
     def _member(self, name: str) -> Any:
         from predictnas.predictors import get_predictor
@@ -255,36 +249,29 @@ class AutoPredictor(Predictor):
             tables += [self.smoother.transform(inputs).frame()] * self.smoothed_
         return tables
 
-    def _predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
+    def _each(self, inputs: Inputs) -> list[tuple[Floats, Floats]]:
         tables = self._tables(inputs, len(self.members_))
-        each = [
-            member.predict(table, return_std=True)
-            for member, table in zip(self.members_, tables, strict=True)
-        ]
-        means, stds = np.array(each).swapaxes(0, 1)
-        mean, variance = combine(self.weights_, means, stds)
-        return mean, np.sqrt(self.factor_ * variance)
 
-    def _held_out(self) -> tuple[Floats, Floats]:
-        mean, std = self.held_out_
-        return mean, std
+        def predicted(number: int) -> tuple[Floats, Floats]:
+            mean, std = self.members_[number].predict(tables[number], return_std=True)
+            return mean, std
 
-    def _posterior_over(self, inputs: Inputs) -> PosteriorOver:
-        import torch
+        return _side_by_side(predicted, self.members_)
 
-        from predictnas.predictors.mixture import MixturePosterior, stretched
-
+    def _posteriors(self, inputs: Inputs) -> list[PosteriorOver]:
         tables = self._tables(inputs, len(self.members_))
-        members = [
+        return [
             member.posterior_over(table)
             for member, table in zip(self.members_, tables, strict=True)
         ]
-        weights = torch.from_numpy(self.weights_)
-        factor = float(np.sqrt(self.factor_))
 
-        def posterior(rows: "Tensor") -> "Posterior":
-            mixture = MixturePosterior([member(rows) for member in members], weights)
-            centre = mixture.mean
-            return mixture.map(lambda each: stretched(each, centre, factor))
 
-        return posterior
+def _side_by_side(
+    function: Callable[[int], tuple[Floats, Floats]], members: Sequence[Predictor]
+) -> list[tuple[Floats, Floats]]:
+    """Apply a function to the numbers of members in threads; return results in their order."""
+    from predictnas.predictors.threads import in_threads
+
+    order = sorted(range(len(members)), key=lambda number: not isinstance(members[number], SLOWEST))
+    results = dict(zip(order, in_threads(function, order), strict=True))
+    return [results[number] for number in range(len(members))]

@@ -19,6 +19,8 @@ __all__ = ["GaussianProcessPredictor", "evenly_spread"]
 # Added to the diagonal of joint posteriors, relative to the prior variance: rows whose graphs
 # are equal would otherwise have a singular covariance.
 JITTER = 1e-6
+# Points whose covariances with the training rows are held at once, in the processor's cache.
+CHUNK_POINTS = 1024
 
 
 class GaussianProcessPredictor(Predictor):
@@ -93,10 +95,20 @@ class GaussianProcessPredictor(Predictor):
         import torch
 
         points = self._points(inputs)
+        in_parts = isinstance(points, torch.Tensor)
+        parts = torch.split(points, CHUNK_POINTS) if in_parts else [points]
+        means, variances = (
+            torch.cat(each) for each in zip(*map(self._moments, parts), strict=True)
+        )
+        return means.numpy(), (variances + self.noise_).sqrt().numpy()
+
+    def _moments(self, points: Any) -> tuple["Tensor", "Tensor"]:
+        """Return mean and variance ``(m,)`` of the noise-free function at `m` points."""
+        import torch
+
         mean, half = self._solve(points)
         prior = self._prior(points)
-        variance = torch.maximum(prior - half.square().sum(dim=0), JITTER * prior)
-        return mean.numpy(), (variance + self.noise_).sqrt().numpy()
+        return mean, torch.maximum(prior - half.square().sum(dim=0), JITTER * prior)
 
     def _held_out(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
         residuals, variances = leave_out(self.cholesky_, self.weights_, self.architectures_)

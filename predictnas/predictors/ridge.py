@@ -10,7 +10,11 @@ from numpy.typing import NDArray
 from encoders import ArchGraph
 from predictnas.predictors.checks import check_whole_number
 from predictnas.predictors.features import Features
-from predictnas.predictors.gaussian_process import GaussianProcessPredictor, evenly_spread
+from predictnas.predictors.gaussian_process import (
+    JITTER,
+    GaussianProcessPredictor,
+    evenly_spread,
+)
 from predictnas.predictors.inputs import Inputs
 from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
 from predictnas.predictors.unlabelled import LearnsFromUnlabelled, check_unlabelled
@@ -138,6 +142,24 @@ class RidgePredictor(LearnsFromUnlabelled, GaussianProcessPredictor):
         scale = self.hyperparameters_.scales[self.features_.groups]
         return torch.from_numpy(self.features_.transform(inputs) * scale)
 
+    def _moments(self, points: "Tensor") -> tuple["Tensor", "Tensor"]:
+        import torch
+
+        if points.shape[1] >= len(self.rows_):
+            return super()._moments(points)
+        # The posterior of the weights, of which there are fewer than labels: with the design
+        # matrix Φ of scaled columns and the intercept, covariance (I + ΦᵀΦ / σ²)⁻¹.
+        design, extended = (
+            _with_intercept(each) for each in (torch.from_numpy(self.rows_), points)
+        )
+        weights = design.mT @ torch.from_numpy(self.weights_)
+        precision = design.mT @ design / self.noise_
+        precision.diagonal().add_(1.0)
+        factor = torch.linalg.cholesky(precision)
+        half = torch.linalg.solve_triangular(factor, extended.mT, upper=False)
+        variance = torch.maximum(half.square().sum(dim=0), JITTER * self._prior(points))
+        return extended @ weights + self.mean_, variance
+
     def _prior(self, points: "Tensor") -> "Tensor":
         return points.square().sum(dim=-1) + INTERCEPT_VARIANCE
 
@@ -148,6 +170,13 @@ class RidgePredictor(LearnsFromUnlabelled, GaussianProcessPredictor):
 
     def _among(self, points: "Tensor", rows: "Tensor") -> "Tensor":
         return points[rows] @ points[rows].mT + INTERCEPT_VARIANCE
+
+
+def _with_intercept(rows: "Tensor") -> "Tensor":
+    """Return rows ``(n, d)`` with a column more, that of the intercept."""
+    from torch.nn.functional import pad
+
+    return pad(rows, (0, 1), value=INTERCEPT_VARIANCE**0.5)
 
 
 def _most_likely(

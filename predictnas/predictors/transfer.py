@@ -15,12 +15,10 @@ from predictnas.predictors.features import NumericWarps
 from predictnas.predictors.held_out import held_out_of
 from predictnas.predictors.inputs import Inputs
 from predictnas.predictors.source_task import SourceTask
-from predictnas.predictors.stacking import combine, stack_weights, variance_factor
+from predictnas.predictors.stacked import StackedPredictor
 
 if TYPE_CHECKING:
-    from botorch.posteriors.posterior import Posterior
     from optuna import Trial
-    from torch import Tensor
 
 __all__ = ["TransferPredictor", "garrote_slope", "slopes_without"]
 
@@ -31,7 +29,7 @@ SOURCE = "source_prediction"
 FEWEST_LABELS = 4
 
 
-class TransferPredictor(Predictor):
+class TransferPredictor(StackedPredictor):
     r"""Any predictor, helped by what the labels of another task say, as far as that helps.
 
     With `s` the warped prediction for the other task, two copies of the predictor learn. One
@@ -164,18 +162,7 @@ class TransferPredictor(Predictor):
         alone = held_out_of(self.members_[0], table, targets, architectures, seed)
         rest = held_out_of(self.members_[1], helped, targets - known, architectures, seed)
         added = slopes_without(source, targets, architectures) * source
-        means, stds = np.array([alone, (rest[0] + added, rest[1])]).swapaxes(0, 1)
-        seen = np.isfinite(means).all(axis=0)
-        self.weights_ = stack_weights(
-            means[:, seen],
-            stds[:, seen],
-            targets[seen],
-            self.strength,
-            np.random.default_rng(self.random_state),
-        )
-        mean, variance = combine(self.weights_, means, stds)
-        self.factor_ = variance_factor((targets - mean)[seen], variance[seen])
-        self.held_out_ = np.stack([mean, np.sqrt(self.factor_ * variance)])
+        self._weigh([alone, (rest[0] + added, rest[1])], targets)
 
     def _source_predictions(self, table: pd.DataFrame) -> Floats:
         assert self.source is not None
@@ -193,37 +180,24 @@ class TransferPredictor(Predictor):
         known = self.slope_ * self.source_warp_.transform(predictions[:, None])[:, 0]
         return table, table.assign(**{SOURCE: predictions}), known
 
-    def _predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
+    def _each(self, inputs: Inputs) -> list[tuple[Floats, Floats]]:
         table, helped, known = self._both(inputs)
         alone, rest = self.members_
         mean, std = rest.predict(helped, return_std=True)
-        each = np.array([alone.predict(table, return_std=True), (mean + known, std)])
-        mean, variance = combine(self.weights_, each[:, 0], each[:, 1])
-        return mean, np.sqrt(self.factor_ * variance)
+        return [alone.predict(table, return_std=True), (mean + known, std)]
 
-    def _held_out(self) -> tuple[Floats, Floats]:
-        mean, std = self.held_out_
-        return mean, std
-
-    def _posterior_over(self, inputs: Inputs) -> PosteriorOver:
+    def _posteriors(self, inputs: Inputs) -> list[PosteriorOver]:
         import torch
 
-        from predictnas.predictors.mixture import MixturePosterior, shifted, stretched
+        from predictnas.predictors.mixture import shifted
 
         table, helped, known = self._both(inputs)
-        alone = self.members_[0].posterior_over(table)
-        rest = self.members_[1].posterior_over(helped)
+        alone, rest = (
+            member.posterior_over(each)
+            for member, each in zip(self.members_, (table, helped), strict=True)
+        )
         addition = torch.from_numpy(known)
-        weights = torch.from_numpy(self.weights_)
-        factor = float(np.sqrt(self.factor_))
-
-        def posterior(rows: "Tensor") -> "Posterior":
-            informed = shifted(rest(rows), addition[rows].unsqueeze(-1))
-            mixture = MixturePosterior([alone(rows), informed], weights)
-            centre = mixture.mean
-            return mixture.map(lambda each: stretched(each, centre, factor))
-
-        return posterior
+        return [alone, lambda rows: shifted(rest(rows), addition[rows].unsqueeze(-1))]
 
 
 def garrote_slope(x: Floats, y: Floats) -> float:

@@ -15,7 +15,7 @@ from predictnas.predictors import (
     load_predictor,
     plain_parameters,
     save_predictor,
-    transfer,
+    stacked,
 )
 from predictnas.predictors.ensemble import left_out
 from predictnas.predictors.held_out import held_out_of
@@ -81,7 +81,7 @@ def test_weights_see_slopes_without_the_label(cells, source, monkeypatch):
         seen.append(means)
         return stack_weights(means, *rest)
 
-    monkeypatch.setattr(transfer, "stack_weights", spy)
+    monkeypatch.setattr(stacked, "stack_weights", spy)
     predictor = TransferPredictor("gp", source).fit(table, accuracy)
     rest, _ = predictor.members_[1].held_out_predictions()
     warped = predictor.source_warp_.transform(source.predict(table)[:, None])[:, 0]
