@@ -9,7 +9,8 @@ architectures first, but from no label; ``NAME+transfer`` from all labels of ano
 same cells. Some training sets are chosen by a design instead. The ablation crosses encodings,
 predictors, inputs and losses at one number of labels. Every record is written as soon as it is
 measured: interrupted, the same command goes on. Writes ``results/predictor_efficiency.json``,
-``.md`` and ``.svg``.
+``.md`` and ``.svg``; parts that a command does not measure stay there as they were, each with the
+command that made it.
 
     python studies/predictor_efficiency.py [--table nasbench201=TABLE.parquet ...]
     python studies/predictor_efficiency.py --smoke
@@ -44,6 +45,8 @@ from predictnas.tables import (
 )
 from predictnas.transferring import read_source_task
 
+# What is measured on a table: predictors by inputs, designs of training sets, the ablation.
+MEASURED = ("inputs", "designs", "ablation")
 ABLATION_SIZES = (100,)
 ABLATED = ("digits201", "nasbench201")
 # What is fitted to training sets that were not drawn at random, and how large these are.
@@ -170,7 +173,7 @@ def gains(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Measure all parts whose table is given."""
+    """Measure all parts whose table is given; return them by title."""
     parts: dict[str, Any] = {}
     for name, path in arguments.table.items():
         part = PARTS[name]
@@ -181,10 +184,11 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             source = read_source_task(str(path), part.source, table.space, own=table, seed=0)
         for inputs, features in part.features.items():
             title = f"{name}, {inputs}"
-            parts[title] = measure(
-                title, table, predictors, part, features, arguments, source=source
-            )
-            if name in ABLATED and features == "graph":
+            if "inputs" in arguments.measured:
+                parts[title] = measure(
+                    title, table, predictors, part, features, arguments, source=source
+                )
+            if name in ABLATED and features == "graph" and "designs" in arguments.measured:
                 designed = {each: predictors[each] for each in DESIGNED if each in predictors}
                 for design in arguments.designs if designed else ():
                     title = f"{name}, {inputs}, {design} training sets"
@@ -196,16 +200,12 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                         max_test=arguments.max_test or DESIGN_TEST,
                     )
             variants = ablation(arguments.ablated) if name in ABLATED else {}
-            if variants:
+            if variants and "ablation" in arguments.measured:
                 title = f"ablation, {name}, {inputs}"
                 sizes = arguments.sizes or ABLATION_SIZES
                 parts[title] = measure(title, table, variants, part, features, arguments, sizes)
-    return {
-        "command": command_line(arguments),
-        "interval": "95 %, Student's t over training sets",
-        "repeats": arguments.repeats,
-        "parts": parts,
-    }
+    told = {"command": command_line(arguments), "repeats": arguments.repeats}
+    return {title: {**told, **part} for title, part in parts.items()}
 
 
 def command_line(arguments: argparse.Namespace) -> str:
@@ -216,7 +216,7 @@ def command_line(arguments: argparse.Namespace) -> str:
         for name, path in arguments.table.items()
     ]
     words += [f"--repeats {arguments.repeats} --predictors {','.join(arguments.predictors)}"]
-    for option in ("pretrained", "transferred", "designs", "ablated"):
+    for option in ("measured", "pretrained", "transferred", "designs", "ablated"):
         words.append(f"--{option} {','.join(getattr(arguments, option)) or 'none'}")
     if arguments.sizes:
         words.append(f"--sizes {','.join(map(str, arguments.sizes))}")
@@ -245,6 +245,12 @@ def main() -> None:
     parser.add_argument("--predictors", type=lambda text: text.split(","), default=default)
     parser.add_argument(
         "--sizes", type=lambda text: tuple(map(int, text.split(","))), help="for all parts alike"
+    )
+    parser.add_argument(
+        "--measured",
+        type=lambda text: text.split(","),
+        default=list(MEASURED),
+        help=f"of {', '.join(MEASURED)}",
     )
     parser.add_argument("--repeats", type=int, default=10)
     parser.add_argument("--max-test", type=int, help="test on at most so many")
@@ -276,9 +282,11 @@ def main() -> None:
         arguments.sizes, arguments.repeats, arguments.max_test = (10,), 2, 60
         arguments.predictors, arguments.pretrained = ["forest", "gp"], ["gp"]
         arguments.ablated, arguments.designs, arguments.workers = ["forest"], ["diverse"], 1
-    result = json_value(run(arguments))
-    written = json.dumps(result, indent=1, allow_nan=False)
-    (arguments.out / "predictor_efficiency.json").write_text(written + "\n", encoding="utf-8")
+    path = arguments.out / "predictor_efficiency.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["parts"] if path.exists() else {}
+    parts = {**before, **run(arguments)}
+    result = json_value({"interval": "95 %, Student's t over training sets", "parts": parts})
+    path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     report = markdown(result)
     (arguments.out / "predictor_efficiency.md").write_text(report, encoding="utf-8")
     draw(result, arguments.out / "predictor_efficiency.svg")

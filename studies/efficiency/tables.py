@@ -35,9 +35,9 @@ def markdown(result: Mapping[str, Any]) -> str:
     lines = [
         "# Predictors by number of labels",
         "",
-        f"`{result['command']}`: means over {result['repeats']} random training sets, the same for "
-        f"all predictors, with intervals ({result['interval']}); tested on all architectures that "
-        "are no twins of those trained on. Intervals, deviations and likelihoods are those of "
+        "Every part names its command. Means over random training sets, the same for all "
+        f"predictors, with intervals ({result['interval']}); tested on architectures that are no "
+        "twins of those trained on. Intervals, deviations and likelihoods are those of "
         "Gaussians with the predicted means and deviations; “constant deviation” is the same means "
         "with the root mean square of residuals held out in training, “best constant” with that of "
         "the test itself. Seconds are of one core.",
@@ -58,6 +58,7 @@ def _part(title: str, part: Mapping[str, Any]) -> list[str]:
     conditions = part["conditions"]
     ceiling, one_training = part["noise_ceiling"], part["one_training"]
     lines = [
+        f"`{part['command']}`: {part['repeats']} training sets; "
         f"{conditions['architectures']} distinct architectures, {conditions['target']}"
         + (f", at most {conditions['max_test']} tested" if conditions["max_test"] else "")
         + (f"; noise ceiling: τ {ceiling:.3f}" if ceiling else "")
