@@ -1,7 +1,7 @@
 """The stack of predictors that is the default."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from predictnas.errors import InputError
 from predictnas.predictors.base import PosteriorOver, Predictor
 from predictnas.predictors.checks import check_number, check_whole_number
 from predictnas.predictors.gnn import GNNPredictor, PretrainedFlow
-from predictnas.predictors.held_out import held_out_of
+from predictnas.predictors.held_out import HeldOut, stack_member
 from predictnas.predictors.inputs import Inputs, read_inputs
 from predictnas.predictors.smoothing import STEPS, ColumnSmoother
 from predictnas.predictors.stacked import StackedPredictor
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AutoPredictor"]
 
 Floats = NDArray[np.float64]
+Result = TypeVar("Result")
 
 # What members learn from architectures without labels, by the names of their parameters.
 PRETRAINED, UNLABELLED = "pretrained", "unlabelled"
@@ -216,9 +217,9 @@ class AutoPredictor(StackedPredictor):
         members = [self._member(name) for name in (*self.members, *smoothed)]
         tables = self._tables(inputs, len(members))
 
-        def learn(number: int) -> tuple[Floats, Floats]:
+        def learn(number: int) -> HeldOut:
             member, table = members[number].fit(tables[number], targets), tables[number]
-            return held_out_of(member, table, targets, self.architectures_, self.random_state)
+            return stack_member(member, table, targets, self.architectures_, self.random_state)
 
         held_out = _side_by_side(learn, members)
         self.members_ = tuple(members)
@@ -266,9 +267,7 @@ class AutoPredictor(StackedPredictor):
         ]
 
 
-def _side_by_side(
-    function: Callable[[int], tuple[Floats, Floats]], members: Sequence[Predictor]
-) -> list[tuple[Floats, Floats]]:
+def _side_by_side(function: Callable[[int], Result], members: Sequence[Predictor]) -> list[Result]:
     """Apply a function to the numbers of members in threads; return results in their order."""
     from predictnas.predictors.threads import in_threads
 

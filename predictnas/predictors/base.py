@@ -234,6 +234,14 @@ class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]
         """Return held-out means and standard deviations ``(n,)`` of warped training labels."""
         return None
 
+    def _held_out_excess(self) -> NDArray[np.float64] | None:
+        """Return by how much the variance of held-out means ``(n,)`` exceeds that of predictions.
+
+        Of an ensemble, fewer members predict a label that they may not have seen than predict a
+        new one, and their mean varies more. None for no excess.
+        """
+        return None
+
     @abstractmethod
     def _fit(self, inputs: Inputs, targets: NDArray[np.float64]) -> None:
         """Learn from `n` rows and their warped targets ``(n,)``."""

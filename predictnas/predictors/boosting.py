@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictnas.predictors.checks import check_number, check_whole_number
-from predictnas.predictors.ensemble import EnsemblePredictor, left_out, unseen
+from predictnas.predictors.ensemble import (
+    EnsemblePredictor,
+    excess_share,
+    left_out,
+    unseen,
+)
 from predictnas.predictors.features import Features
 from predictnas.predictors.inputs import Inputs
 from predictnas.predictors.suggestions import suggest_encoding
@@ -66,7 +71,7 @@ class BoostingPredictor(EnsemblePredictor):
         The trees of all members, one member after the other.
     starts_ : array ``(s,)``
         What members predict before their first tree.
-    noise_, factor_, held_out_
+    noise_, factor_, held_out_, held_out_excess_
         See `EnsemblePredictor`.
 
     References
@@ -150,7 +155,11 @@ class BoostingPredictor(EnsemblePredictor):
         self.trees_ = Trees.extract(estimators)
         # A member starts from the mean of its labels.
         self.starts_ = np.array([targets[~left].mean() for left in held_out])
-        self._calibrate(targets, *unseen(self._outputs(matrix), held_out, self.repeats))
+        self._calibrate(
+            targets,
+            *unseen(self._outputs(matrix), held_out, self.repeats),
+            excess_share(held_out, self.repeats),
+        )
 
     def _outputs(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the outputs of all members, shape ``(s, n)``."""

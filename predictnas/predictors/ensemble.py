@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from botorch.posteriors.ensemble import EnsemblePosterior
     from torch import Tensor
 
-__all__ = ["EnsemblePredictor", "left_out", "unseen"]
+__all__ = ["EnsemblePredictor", "excess_share", "left_out", "unseen"]
 
 
 class EnsemblePredictor(Predictor):
@@ -37,23 +37,31 @@ class EnsemblePredictor(Predictor):
         The factor :math:`\kappa` of the spread.
     held_out_ : array ``(2, n)``
         Means and standard deviations of the training labels by members that did not see them.
+    held_out_excess_ : array ``(n,)``
+        By how much their means vary more than those of all members.
     """
 
     noise_: float
     factor_: float
     held_out_: NDArray[np.float64]
+    held_out_excess_: NDArray[np.float64]
 
     def _calibrate(
         self,
         targets: NDArray[np.float64],
         means: NDArray[np.float64],
         spreads: NDArray[np.float64],
+        excess: float = 0.0,
     ) -> None:
-        """Calibrate to what members predicted of labels ``(n,)`` unseen, NaN where all saw one."""
+        """Calibrate to what members predicted of labels ``(n,)`` unseen, NaN where all saw one.
+
+        The excess is that of the inverse number of members, see `excess_share`.
+        """
         known = np.isfinite(means)
         residuals = targets[known] - means[known]
         self.noise_, self.factor_ = calibrate(residuals, spreads[known])
         self.held_out_ = np.stack([means, np.sqrt(self.noise_ + self.factor_ * spreads)])
+        self.held_out_excess_ = excess * spreads
 
     @abstractmethod
     def _members(self, inputs: Inputs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -67,6 +75,9 @@ class EnsemblePredictor(Predictor):
     def _held_out(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         means, stds = self.held_out_
         return means, stds
+
+    def _held_out_excess(self) -> NDArray[np.float64]:
+        return self.held_out_excess_
 
     def _posterior_over(self, inputs: Inputs) -> PosteriorOver:
         import torch
@@ -111,6 +122,21 @@ def left_out(
     splits = [generator.permutation(number) % folds_taken for _ in range(repeats)]
     every_fold = np.arange(folds_taken)[:, None]
     return np.concatenate([split[architectures] == every_fold for split in splits])
+
+
+def excess_share(held_out: NDArray[np.bool_], repeats: int) -> float:
+    """Return what share of the variance between members fewer of them leave in their mean.
+
+    It is 1 / `repeats` for those that leave a label out, less 1 / `s` for all.
+
+    Parameters
+    ----------
+    held_out
+        Whether each of `s` members leaves a label out, from `left_out`.
+    repeats
+        The number of splits.
+    """
+    return 1 / repeats - 1 / len(held_out)
 
 
 def unseen(

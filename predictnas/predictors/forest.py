@@ -52,7 +52,7 @@ class ForestPredictor(EnsemblePredictor):
         The map from tables to rows.
     trees_ : Trees
         The trees.
-    noise_, factor_, held_out_
+    noise_, factor_, held_out_, held_out_excess_
         See `EnsemblePredictor`.
 
     References

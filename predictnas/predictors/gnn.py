@@ -10,7 +10,12 @@ from numpy.typing import NDArray
 from encoders import EncodingError, GraphBatch, GraphFeatureEncoder
 from predictnas.errors import InputError
 from predictnas.predictors.checks import check_names, check_number, check_whole_number
-from predictnas.predictors.ensemble import EnsemblePredictor, left_out, unseen
+from predictnas.predictors.ensemble import (
+    EnsemblePredictor,
+    excess_share,
+    left_out,
+    unseen,
+)
 from predictnas.predictors.features import Features, NumericWarps
 from predictnas.predictors.inputs import GRAPH, Inputs, read_inputs
 from predictnas.predictors.suggestions import suggest_encoding
@@ -113,7 +118,7 @@ class GNNPredictor(EnsemblePredictor):
         The map from tables to what is read beside the graph; None where there is nothing.
     weights_ : tuple of arrays
         The weights, in the order of `predictnas.predictors.flow_network.FlowWeights`.
-    noise_, factor_, held_out_
+    noise_, factor_, held_out_, held_out_excess_
         See `EnsemblePredictor`.
 
     References
@@ -303,8 +308,14 @@ class GNNPredictor(EnsemblePredictor):
         last_bias = last_bias * factors[:, None, None] + shifts[:, None, None]
         self.weights_ = (*others, last * factors[:, None, None], last_bias)
         scores = scores * factors[:, None] + shifts[:, None]
-        self._calibrate(targets, *unseen(scores, held_out, self.repeats))
-        self.held_out_ = self.held_out_[:, np.argsort(order)]
+        self._calibrate(
+            targets,
+            *unseen(scores, held_out, self.repeats),
+            excess_share(held_out, self.repeats),
+        )
+        as_given = np.argsort(order)
+        self.held_out_ = self.held_out_[:, as_given]
+        self.held_out_excess_ = self.held_out_excess_[as_given]
 
     def _members(self, inputs: Inputs) -> tuple[Floats, Floats]:
         from predictnas.predictors import flow_training

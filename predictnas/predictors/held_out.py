@@ -1,5 +1,7 @@
 """What a predictor says of its training labels without their help, whatever it takes."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -8,9 +10,27 @@ from sklearn.base import clone
 from predictnas.predictors.base import Predictor
 from predictnas.predictors.ensemble import left_out
 
-__all__ = ["held_out_of"]
+__all__ = ["HeldOut", "held_out_of", "stack_member"]
 
 Floats = NDArray[np.float64]
+
+
+class HeldOut(NamedTuple):
+    """What a member of a stack says of `n` labels that it had not seen.
+
+    Attributes
+    ----------
+    mean, std
+        Means and standard deviations ``(n,)``, NaN where it has none.
+    excess
+        By how much the variance of the means exceeds that of predictions of new labels, ``(n,)``,
+        because fewer parts of the member gave them.
+    """
+
+    mean: Floats
+    std: Floats
+    excess: Floats
+
 
 # Refits of a predictor that has no held-out predictions of its own.
 FOLDS = 5
@@ -52,10 +72,9 @@ def held_out_of(
         where the predictor's own are.
     """
     mean, std = np.full((2, len(targets)), np.nan)
-    held_out = predictor.held_out_predictions()
-    # With many labels an architecture, few trees have seen none of them.
-    if held_out is not None and np.isfinite(held_out[0]).mean() > SMALLEST_SHARE:
-        mean, std = (np.array(values) for values in held_out)
+    own = _own(predictor)
+    if own is not None:
+        mean, std = own
         if not complete:
             return mean, std
     missing = ~np.isfinite(mean)
@@ -65,4 +84,36 @@ def held_out_of(
             continue
         part = clone(predictor).fit(table[~fold], targets[~fold])
         mean[rows], std[rows] = part.predict(table[rows], return_std=True)
+    return mean, std
+
+
+def stack_member(
+    predictor: Predictor,
+    table: pd.DataFrame,
+    targets: Floats,
+    architectures: NDArray[np.int64],
+    seed: int,
+) -> HeldOut:
+    """Return what a stack has to know of a member: `held_out_of`, and the excess of its variance.
+
+    Parameters
+    ----------
+    predictor
+        Fitted to the table and the targets, which it does not warp.
+    table, targets, architectures, seed
+        As for `held_out_of`.
+    """
+    mean, std = held_out_of(predictor, table, targets, architectures, seed)
+    excess = None if _own(predictor) is None else predictor._held_out_excess()
+    # Refits are as large as what predicts.
+    return HeldOut(mean, std, np.zeros(len(targets)) if excess is None else excess)
+
+
+def _own(predictor: Predictor) -> tuple[Floats, Floats] | None:
+    """Return the predictor's own held-out predictions, None where they are too few."""
+    held_out = predictor.held_out_predictions()
+    # With many labels an architecture, few trees have seen none of them.
+    if held_out is None or np.isfinite(held_out[0]).mean() <= SMALLEST_SHARE:
+        return None
+    mean, std = (np.array(values) for values in held_out)
     return mean, std

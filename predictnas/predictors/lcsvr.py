@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 
 from predictnas.errors import InputError
 from predictnas.predictors.checks import check_number, check_whole_number
-from predictnas.predictors.ensemble import EnsemblePredictor, left_out, unseen
+from predictnas.predictors.ensemble import (
+    EnsemblePredictor,
+    excess_share,
+    left_out,
+    unseen,
+)
 from predictnas.predictors.features import Features
 from predictnas.predictors.inputs import Inputs
 from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
@@ -71,7 +76,7 @@ class LCSVRPredictor(EnsemblePredictor):
         The coefficient of every training row in every member, 0 where it is no support vector.
     intercepts_ : array ``(s,)``
         What members predict far away from all rows.
-    noise_, factor_, held_out_
+    noise_, factor_, held_out_, held_out_excess_
         See `EnsemblePredictor`.
 
     References
@@ -131,7 +136,11 @@ class LCSVRPredictor(EnsemblePredictor):
         fitted = [self._member(gram, targets, ~left, self.penalty_) for left in held_out]
         self.coefficients_ = np.array([coefficients for coefficients, _ in fitted])
         self.intercepts_ = np.array([intercept for _, intercept in fitted])
-        self._calibrate(targets, *unseen(self._outputs(gram), held_out, self.repeats))
+        self._calibrate(
+            targets,
+            *unseen(self._outputs(gram), held_out, self.repeats),
+            excess_share(held_out, self.repeats),
+        )
 
     def _chosen(
         self,

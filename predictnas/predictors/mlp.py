@@ -7,7 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from predictnas.predictors.checks import check_number, check_whole_number
-from predictnas.predictors.ensemble import EnsemblePredictor, left_out, unseen
+from predictnas.predictors.ensemble import (
+    EnsemblePredictor,
+    excess_share,
+    left_out,
+    unseen,
+)
 from predictnas.predictors.features import Features
 from predictnas.predictors.inputs import Inputs
 from predictnas.predictors.suggestions import suggest_encoding
@@ -61,7 +66,7 @@ class MLPEnsemble(EnsemblePredictor):
         The map from tables to rows.
     layers_ : tuple of arrays
         Weights ``(s, inputs, outputs)`` and biases ``(s, 1, outputs)`` of the layers, in turn.
-    noise_, factor_, held_out_
+    noise_, factor_, held_out_, held_out_excess_
         See `EnsemblePredictor`.
 
     References
@@ -136,7 +141,11 @@ class MLPEnsemble(EnsemblePredictor):
             generator=generator,
         )
         predictions = _forward(self.layers_, matrix)
-        self._calibrate(targets, *unseen(predictions, held_out, self.repeats))
+        self._calibrate(
+            targets,
+            *unseen(predictions, held_out, self.repeats),
+            excess_share(held_out, self.repeats),
+        )
 
     def _members(self, inputs: Inputs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         members = _forward(self.layers_, self.features_.transform(inputs))

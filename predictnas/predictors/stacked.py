@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from predictnas.predictors.base import PosteriorOver, Predictor
+from predictnas.predictors.held_out import HeldOut
 from predictnas.predictors.inputs import Inputs
 from predictnas.predictors.stacking import combine, stack_weights, variance_factor
 
@@ -36,22 +37,30 @@ class StackedPredictor(Predictor):
     held_out_ : array ``(2, n)``
         Means and standard deviations of the stack for the training labels, held out; NaN where a
         member has none.
+    held_out_excess_ : array ``(n,)``
+        By how much these means vary more than predictions of new labels.
     """
 
     strength: float
     random_state: int
 
-    def _weigh(self, held_out: ArrayLike, targets: Floats) -> None:
-        """Learn weights and factor from held-out means and deviations ``(m, 2, n)``."""
-        means, stds = np.asarray(held_out, dtype=np.float64).swapaxes(0, 1)
+    def _weigh(self, held_out: Sequence[HeldOut], targets: Floats) -> None:
+        """Learn weights and factor from what `m` members say of labels ``(n,)``, held out."""
+        means, stds, excess = np.array(held_out).swapaxes(0, 1)
         known = np.isfinite(means).all(axis=0)
         rng = np.random.default_rng(self.random_state)
         self.weights_ = stack_weights(
-            means[:, known], stds[:, known], targets[known], self.strength, rng
+            means[:, known],
+            stds[:, known],
+            targets[known],
+            self.strength,
+            rng,
+            excess=excess[:, known],
         )
         mean, variance = combine(self.weights_, means, stds)
         self.factor_ = variance_factor((targets - mean)[known], variance[known])
         self.held_out_ = np.stack([mean, np.sqrt(self.factor_ * variance)])
+        self.held_out_excess_: Floats = self.weights_**2 @ excess
 
     def _predict(self, inputs: Inputs) -> tuple[Floats, Floats]:
         means, stds = np.asarray(self._each(inputs)).swapaxes(0, 1)
@@ -61,6 +70,9 @@ class StackedPredictor(Predictor):
     def _held_out(self) -> tuple[Floats, Floats]:
         mean, std = self.held_out_
         return mean, std
+
+    def _held_out_excess(self) -> Floats:
+        return self.held_out_excess_
 
     def _posterior_over(self, inputs: Inputs) -> PosteriorOver:
         import torch

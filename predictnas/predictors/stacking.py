@@ -40,7 +40,13 @@ def combine(weights: Floats, means: Floats, stds: Floats) -> tuple[Floats, Float
 
 
 def stack_weights(
-    means: Floats, stds: Floats, targets: Floats, strength: float, rng: np.random.Generator
+    means: Floats,
+    stds: Floats,
+    targets: Floats,
+    strength: float,
+    rng: np.random.Generator,
+    *,
+    excess: Floats | None = None,
 ) -> Floats:
     r"""Find the weights of a stack.
 
@@ -59,6 +65,13 @@ def stack_weights(
     labels, draws the weights towards equal ones: with a few dozen labels the differences between
     members are mostly luck.
 
+    Held-out means of an ensemble are those of its few members that had not seen a label, and vary
+    by :math:`e_{mi}` more than what all members will predict. Left alone, that would count against
+    ensembles. To second order, noise of variance :math:`\epsilon^2` in the argument `x` of
+    :math:`\log \Phi` lowers it by :math:`-\frac{1}{2} \epsilon^2 (\log \Phi)''(x)` in the mean,
+    which is added back, with
+    :math:`\epsilon_{ij}^2 = \sum_m w_m^2 (e_{mi} + e_{mj}) / (v_i + v_j)`.
+
     Parameters
     ----------
     means, stds
@@ -69,6 +82,8 @@ def stack_weights(
         The prior's `s`, above zero.
     rng
         Draws the rows whose pairs are compared where there are many.
+    excess
+        The :math:`e_{mi}`, shape ``(M, n)``; None for none.
 
     Returns
     -------
@@ -84,7 +99,8 @@ def stack_weights(
     equal = np.full(number, 1 / number)
     if number == 1 or means.shape[1] == 0:
         return equal
-    objective = _objective(means, stds, targets, strength, rng)
+    excess = np.zeros_like(means) if excess is None else excess
+    objective = _objective(means, stds, excess, targets, strength, rng)
     found = minimize(objective, np.zeros(number), jac=True, method="L-BFGS-B")
     return _softmax(found.x)
 
@@ -114,14 +130,19 @@ def variance_factor(residuals: Floats, variances: Floats) -> float:
 
 
 def _objective(
-    means: Floats, stds: Floats, targets: Floats, strength: float, rng: np.random.Generator
+    means: Floats,
+    stds: Floats,
+    excess: Floats,
+    targets: Floats,
+    strength: float,
+    rng: np.random.Generator,
 ) -> Callable[[Floats], tuple[float, Floats]]:
     """Return what maps logits of weights to the value to minimise and its gradient."""
     import torch
 
     from predictnas.predictors.threads import single_thread
 
-    centres, spreads, labels = (torch.from_numpy(array) for array in (means, stds, targets))
+    centres, spreads, noise, labels = map(torch.from_numpy, (means, stds, excess, targets))
     densities = -0.5 * ((labels - centres) / spreads) ** 2 - (spreads * np.sqrt(2 * np.pi)).log()
     compared = torch.from_numpy(rng.permutation(len(targets))[:MOST_COMPARED])
     better, worse = torch.nonzero(labels[compared, None] > labels[compared], as_tuple=True)
@@ -135,8 +156,15 @@ def _objective(
         score = torch.logsumexp(logs[:, None] + densities, dim=0).sum()
         total = -SCORE_SHARE * score - strength * logs.mean()
         if len(better):
-            margin = (mean[better] - mean[worse]) / (variance[better] + variance[worse]).sqrt()
-            total = total - len(targets) * torch.special.log_ndtr(margin).mean()
+            scale = variance[better] + variance[worse]
+            margin = (mean[better] - mean[worse]) / scale.sqrt()
+            order = torch.special.log_ndtr(margin)
+            if excess.any():
+                varying = weights**2 @ noise
+                slope = torch.exp(-0.5 * margin**2 - order) / np.sqrt(2 * np.pi)
+                curvature = -slope * (margin + slope)
+                order = order - 0.5 * curvature * (varying[better] + varying[worse]) / scale
+            total = total - len(targets) * order.mean()
         return total
 
     def evaluate(logits: Floats) -> tuple[float, Floats]:

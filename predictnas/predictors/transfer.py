@@ -12,7 +12,7 @@ from predictnas.errors import InputError
 from predictnas.predictors.base import PosteriorOver, Predictor
 from predictnas.predictors.checks import check_number, check_whole_number
 from predictnas.predictors.features import NumericWarps
-from predictnas.predictors.held_out import held_out_of
+from predictnas.predictors.held_out import stack_member
 from predictnas.predictors.inputs import Inputs
 from predictnas.predictors.source_task import SourceTask
 from predictnas.predictors.stacked import StackedPredictor
@@ -159,10 +159,10 @@ class TransferPredictor(StackedPredictor):
             self._unfitted().fit(helped, targets - known),
         )
         architectures, seed = self.architectures_, self.random_state
-        alone = held_out_of(self.members_[0], table, targets, architectures, seed)
-        rest = held_out_of(self.members_[1], helped, targets - known, architectures, seed)
+        alone = stack_member(self.members_[0], table, targets, architectures, seed)
+        rest = stack_member(self.members_[1], helped, targets - known, architectures, seed)
         added = slopes_without(source, targets, architectures) * source
-        self._weigh([alone, (rest[0] + added, rest[1])], targets)
+        self._weigh([alone, rest._replace(mean=rest.mean + added)], targets)
 
     def _source_predictions(self, table: pd.DataFrame) -> Floats:
         assert self.source is not None

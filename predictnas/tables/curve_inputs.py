@@ -144,9 +144,10 @@ def _check_target(table: LabelTable, name: str, count: int) -> None:
         revealing[-1] |= (~np.isfinite(values[rows, count:]).any(axis=1)).any()
     if revealing.any():
         epoch = int(np.argmax(revealing)) + 1
+        instead = f"ask for fewer than {epoch} epochs" if epoch > 1 else "leave this curve out"
         raise InputError(
             f"epoch {epoch} of {name!r} gives the target {table.target!r} away, which cannot be "
-            f"an input too; ask for fewer than {epoch} epochs"
+            f"an input too; {instead}"
         )
 
 

@@ -16,6 +16,23 @@ def stacked():
     return means, np.broadcast_to(errors, (3, 80)).copy(), truth
 
 
+def objective_of(stacked, strength, excess=None):
+    means, stds, truth = stacked
+    excess = np.zeros_like(means) if excess is None else excess
+    return _objective(means, stds, excess, truth, strength, np.random.default_rng(0))
+
+
+def log_likelihood_of_order(mean, variance, truth, noise):
+    """Mean over pairs of log Φ and of what is added to it for noise, by finite differences."""
+    better, worse = np.nonzero(truth[:, None] > truth)
+    scale = variance[better] + variance[worse]
+    margin = (mean[better] - mean[worse]) / np.sqrt(scale)
+    step = 1e-3
+    curvature = norm.logcdf(margin + step) - 2 * norm.logcdf(margin) + norm.logcdf(margin - step)
+    lost = -0.5 * curvature / step**2 * (noise[better] + noise[worse]) / scale
+    return norm.logcdf(margin).mean(), lost.mean()
+
+
 def weights(stacked, strength=20.0):
     return stack_weights(*stacked, strength, np.random.default_rng(0))
 
@@ -34,21 +51,53 @@ def test_moments_are_those_of_samples_of_the_mixture():
 def test_objective_is_the_sum_of_its_terms(stacked):
     means, stds, truth = stacked
     shares = np.array([0.2, 0.5, 0.3])
-    value, _ = _objective(*stacked, 7.0, np.random.default_rng(0))(np.log(shares))
-    mean, variance = combine(shares, means, stds)
+    excess = np.random.default_rng(1).uniform(0, 0.1, size=means.shape)
+    value, _ = objective_of(stacked, 7.0)(np.log(shares))
+    corrected, _ = objective_of(stacked, 7.0, excess)(np.log(shares))
     score = np.log(shares @ norm.pdf(truth, means, stds)).sum()
-    orders = [
-        norm.logcdf((mean[i] - mean[j]) / np.sqrt(variance[i] + variance[j]))
-        for i in range(80)
-        for j in range(80)
-        if truth[i] > truth[j]
-    ]
-    expected = -score / 16 - 80 * np.mean(orders) - 7.0 * np.log(shares).mean()
+    order, lost = log_likelihood_of_order(*combine(shares, means, stds), truth, shares**2 @ excess)
+    expected = -score / 16 - 80 * order - 7.0 * np.log(shares).mean()
     assert value == pytest.approx(expected, rel=1e-10)
+    assert corrected == pytest.approx(expected - 80 * lost, rel=1e-6)
 
 
-def test_gradient_is_that_of_the_value(stacked):
-    objective = _objective(*stacked, 7.0, np.random.default_rng(0))
+def test_correction_gives_back_what_noise_of_held_out_means_takes():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=200)
+    clean = truth + 0.5 * rng.normal(size=200)
+    excess, stds, strength = 0.15, np.full((2, 200), 0.6), 1e-9
+    point = np.log([0.6, 0.4])
+    other = truth + 0.7 * rng.normal(size=200)
+    without, plain, corrected = [], [], []
+    for _ in range(300):
+        noisy = np.stack([clean + np.sqrt(excess) * rng.normal(size=200), other])
+        known = np.array([[excess], [0.0]]) * np.ones((2, 200))
+        without.append(objective_of((np.stack([clean, other]), stds, truth), strength)(point)[0])
+        plain.append(objective_of((noisy, stds, truth), strength)(point)[0])
+        corrected.append(objective_of((noisy, stds, truth), strength, known)(point)[0])
+    # Variances of the mixture and the log score see the noise too: order makes up most of it.
+    assert abs(np.mean(corrected) - without[0]) < 0.4 * abs(np.mean(plain) - without[0])
+
+
+def test_an_ensemble_of_which_few_members_are_held_out_gets_its_due():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=300)
+    errors = rng.normal(size=(2, 300))
+    good, bad = truth + 0.40 * errors[0], truth + 0.55 * errors[1]
+    noisy = good + 0.45 * rng.normal(size=300)
+    stds = np.full((2, 300), 0.6)
+    draw = np.random.default_rng
+    deserved = stack_weights(np.stack([good, bad]), stds, truth, 5.0, draw(0))
+    found = stack_weights(np.stack([noisy, bad]), stds, truth, 5.0, draw(0))
+    excess = np.array([[0.45**2], [0.0]]) * np.ones((2, 300))
+    corrected = stack_weights(np.stack([noisy, bad]), stds, truth, 5.0, draw(0), excess=excess)
+    assert found[0] < corrected[0]
+    assert abs(corrected[0] - deserved[0]) < 0.5 * abs(found[0] - deserved[0])
+
+
+@pytest.mark.parametrize("excess", [0.0, 0.1])
+def test_gradient_is_that_of_the_value(stacked, excess):
+    objective = objective_of(stacked, 7.0, np.full_like(stacked[0], excess))
     point = np.array([0.3, -0.8, 0.1])
     error = check_grad(lambda x: objective(x)[0], lambda x: objective(x)[1], point)
     assert error < 1e-4
@@ -59,7 +108,7 @@ def test_weights_are_the_minimum_on_the_simplex(stacked):
     assert found.sum() == pytest.approx(1)
     assert (found > 0).all()
     assert found[0] > found[1] > found[2]
-    objective = _objective(*stacked, 20.0, np.random.default_rng(0))
+    objective = objective_of(stacked, 20.0)
     best = minimize(lambda x: objective(x)[0], np.zeros(3), method="Nelder-Mead", tol=1e-10)
     np.testing.assert_allclose(found, np.exp(best.x) / np.exp(best.x).sum(), atol=1e-3)
 

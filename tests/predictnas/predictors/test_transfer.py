@@ -77,9 +77,9 @@ def test_weights_see_slopes_without_the_label(cells, source, monkeypatch):
     table, accuracy = cells(20, noise=1.0)
     seen = []
 
-    def spy(means, *rest):
+    def spy(means, *rest, **options):
         seen.append(means)
-        return stack_weights(means, *rest)
+        return stack_weights(means, *rest, **options)
 
     monkeypatch.setattr(stacked, "stack_weights", spy)
     predictor = TransferPredictor("gp", source).fit(table, accuracy)

@@ -75,6 +75,13 @@ def test_the_last_epoch_counts_for_the_rows_that_end_there(space):
         curve_inputs(short, "curve_valid_accuracy:2")
 
 
+def test_a_curve_whose_first_epoch_gives_the_target_away_is_to_be_left_out(space):
+    labels = [50.0, 56.0, 80.0, 90.0, 70.0]
+    told = table(space, curve_told=[[label, 1.0] for label in labels])
+    with pytest.raises(InputError, match="epoch 1 of 'curve_told' .* leave this curve out"):
+        curve_inputs(told, "curve_told:2")
+
+
 def test_epochs_that_equal_the_target_are_refused_whatever_they_are_called(space):
     # The labels of three epochs, beside curves of four.
     early = [40.0, 41.0, 60.0, 85.0, 3.0]
