@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["BoostingPredictor"]
 
-# Rows whose leaves in all trees are held at once.
-CHUNK_ROWS = 256
-
 
 class BoostingPredictor(EnsemblePredictor):
     """Gradient-boosted regression trees on the squared error of warped targets, several times.
@@ -163,12 +160,8 @@ class BoostingPredictor(EnsemblePredictor):
 
     def _outputs(self, matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the outputs of all members, shape ``(s, n)``."""
-        parts = []
-        for start in range(0, len(matrix), CHUNK_ROWS):
-            leaves = self.trees_.leaves(matrix[start : start + CHUNK_ROWS])
-            values = self.trees_.means.take(leaves).reshape(len(leaves), len(self.starts_), -1)
-            parts.append(self.starts_[:, None] + self.learning_rate * values.sum(axis=2).T)
-        return np.concatenate(parts, axis=1)
+        sums = self.trees_.sums(matrix, len(self.starts_))
+        return self.starts_[:, None] + self.learning_rate * sums
 
     def _members(self, inputs: Inputs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return self._outputs(self.features_.transform(inputs)), np.zeros(len(inputs))

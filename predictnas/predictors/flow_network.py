@@ -12,7 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Batch
 from torch_geometric.utils import scatter
 
-__all__ = ["Flow", "FlowWeights", "embed", "initial_weights", "read_out", "score"]
+__all__ = ["Flow", "FlowWeights", "embed", "hear", "initial_weights", "read_out", "score"]
 
 ALONG, AGAINST = 0, 1
 
@@ -173,21 +173,25 @@ def embed(weights: FlowWeights, flow: Flow) -> Tensor:
     return torch.cat(parts, dim=2).transpose(0, 1)
 
 
-def read_out(weights: FlowWeights, embeddings: Tensor | None, numbers: Tensor) -> Tensor:
-    """Return the scores ``(s, b, t)`` of embeddings ``(s, b, 3 d)`` and numbers ``(b, g)``.
+def hear(weights: FlowWeights, flow: Flow) -> Tensor:
+    """Return what graphs say to hidden units, before they are rectified, shape ``(s, b, h)``."""
+    return torch.baddbmm(weights.read_bias, embed(weights, flow), weights.read)
 
-    Without graphs there are no embeddings.
+
+def read_out(weights: FlowWeights, heard: Tensor, numbers: Tensor) -> Tensor:
+    """Return the scores ``(s, b, t)`` of what graphs say, and of numbers ``(b, g)`` beside them.
+
+    Without graphs, what they say is the bias of the hidden units.
     """
     rows = numbers.expand(len(weights.last), -1, -1)
-    hidden = torch.baddbmm(weights.read_bias, rows, weights.read_numbers)
-    if embeddings is not None:
-        hidden = torch.baddbmm(hidden, embeddings, weights.read)
+    hidden = torch.baddbmm(heard, rows, weights.read_numbers)
     return torch.baddbmm(weights.last_bias, hidden.relu(), weights.last)
 
 
 def score(weights: FlowWeights, flow: Flow | None, numbers: Tensor) -> Tensor:
     """Return the scores ``(s, b, t)`` of graphs with numbers ``(b, g)`` beside them."""
-    return read_out(weights, None if flow is None else embed(weights, flow), numbers)
+    heard = weights.read_bias if flow is None else hear(weights, flow)
+    return read_out(weights, heard, numbers)
 
 
 def _pass(weights: FlowWeights, flow: Flow, direction: int, there: Tensor | None) -> Tensor:

@@ -12,7 +12,7 @@ from encoders.pyg import to_pyg
 from predictnas.predictors.flow_network import (
     Flow,
     FlowWeights,
-    embed,
+    hear,
     initial_weights,
     read_out,
     score,
@@ -25,6 +25,8 @@ __all__ = ["predict", "start", "train"]
 WEIGHT_DECAY = 0.01
 # Graphs that are embedded at once: the states of their nodes fit into a processor's cache.
 CHUNK_GRAPHS = 256
+# Rows whose hidden units are held at once, for the same reason.
+CHUNK_ROWS = 1024
 
 Arrays = tuple[NDArray[np.float64], ...]
 
@@ -139,14 +141,21 @@ def predict(
     """
     with single_thread(), torch.no_grad():
         weights = FlowWeights(*(torch.from_numpy(array) for array in arrays))
-        embeddings = None
+        heard = weights.read_bias
         if graphs is not None:
             chunks = np.split(
                 np.arange(len(graphs)), range(CHUNK_GRAPHS, len(graphs), CHUNK_GRAPHS)
             )
-            parts = [embed(weights, _flow(graphs, rows, torch.float64)) for rows in chunks]
-            embeddings = torch.cat(parts, dim=1)[:, torch.from_numpy(of_row)]
-        return read_out(weights, embeddings, torch.from_numpy(numbers)).numpy()
+            # Rows with the same graph share what is made of it, up to the sum with their numbers.
+            heard = torch.cat(
+                [hear(weights, _flow(graphs, rows, torch.float64)) for rows in chunks], dim=1
+            )
+        places = torch.from_numpy(of_row)
+        scores = []
+        for rows in torch.split(torch.arange(len(numbers)), CHUNK_ROWS):
+            of_graphs = heard if graphs is None else heard[:, places[rows]]
+            scores.append(read_out(weights, of_graphs, torch.from_numpy(numbers)[rows]))
+        return torch.cat(scores, dim=1).numpy()
 
 
 def _batches(

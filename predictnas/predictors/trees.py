@@ -12,10 +12,14 @@ if TYPE_CHECKING:
 
     from sklearn.tree import DecisionTreeRegressor
 
+    from predictnas.predictors.leaf_masks import LeafMasks
+
 __all__ = ["Trees"]
 
 # Pairs of a row and a tree that are looked at at once; more would leave the processor's cache.
 CHUNK_PAIRS = 2**15
+# Rows whose leaves in all trees are held at once.
+CHUNK_ROWS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,18 +83,34 @@ class Trees:
             [self._descend(single[start : start + step]) for start in range(0, len(single), step)]
         )
 
+    def sums(self, matrix: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
+        """Return the sums over groups of equally many trees in a row, shape ``(groups, n)``."""
+        if self._masks is not None:
+            return self._masks.sums(matrix, groups)
+        parts = []
+        for start in range(0, len(matrix), CHUNK_ROWS):
+            leaves = self.leaves(matrix[start : start + CHUNK_ROWS])
+            parts.append(self.means.take(leaves).reshape(len(leaves), groups, -1).sum(axis=2).T)
+        return np.concatenate(parts, axis=1)
+
     def _descend(self, matrix: NDArray[np.float32]) -> NDArray[np.int64]:
         values = matrix.ravel()
         starts = np.arange(len(matrix))[:, None] * matrix.shape[1]
         nodes = np.broadcast_to(self.roots, (len(matrix), len(self.roots)))
         for _ in range(self.depth):
             entries = values.take(starts + self.columns.take(nodes))
-            goes_right = entries > self._limits.take(nodes)
+            goes_right = entries > self.limits.take(nodes)
             nodes = self._children.take(2 * nodes + goes_right)
         return nodes
 
     @cached_property
-    def _limits(self) -> NDArray[np.float32]:
+    def _masks(self) -> "LeafMasks | None":
+        from predictnas.predictors.leaf_masks import LeafMasks
+
+        return LeafMasks.of(self)
+
+    @cached_property
+    def limits(self) -> NDArray[np.float32]:
         """The largest numbers of single precision that are at most the thresholds."""
         limits = self.thresholds.astype(np.float32)
         lower = np.nextafter(limits, np.float32(-np.inf))

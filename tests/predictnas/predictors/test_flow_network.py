@@ -123,7 +123,7 @@ def test_without_graphs_numbers_are_read_alone():
     drawn = initial_weights(2, 0, 0, 3, 8, 1, np.random.default_rng(0))
     numbers = torch.ones(5, 3)
     scores = score(drawn, None, numbers)
-    torch.testing.assert_close(scores, read_out(drawn, None, numbers))
+    torch.testing.assert_close(scores, read_out(drawn, drawn.read_bias, numbers))
     assert scores.shape == (2, 5, 1)
 
 
