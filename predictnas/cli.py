@@ -129,6 +129,12 @@ def label(
         int | None, typer.Option("--trials", min=1, help="Labels the study shall hold.")
     ] = None,
     archs: ArchSource = None,
+    known: Annotated[
+        str | None,
+        typer.Option(
+            "--known", help="Labels to take up: a study's URL or what `import` made of it."
+        ),
+    ] = None,
     design: Annotated[
         str, typer.Option("--design", help="What chooses: random, diverse or uncertain.")
     ] = "random",
@@ -163,6 +169,7 @@ def label(
     run.label(
         trials,
         archs,
+        known=known,
         design=design,
         round_size=batch,
         seeds=seeds,

@@ -16,6 +16,7 @@ from predictnas.label_designs import DesignedQueue, check_design
 from predictnas.label_queue import LabelQueue
 from predictnas.labelling import run_trials
 from predictnas.labels import labels_frame, load_study, num_finished, open_study
+from predictnas.restoring import restore_labels
 from predictnas.scoring import ProxyScorer
 from predictnas.search import get_searcher
 from predictnas.sources import read_architectures
@@ -127,6 +128,7 @@ class Run:
         trials: int | None,
         archs: str | None,
         *,
+        known: str | None = None,
         design: str = "random",
         round_size: int | None = None,
         seeds: int = 1,
@@ -144,6 +146,8 @@ class Run:
             Finished trainings, those of all seeds counted; None: those of the given architectures.
         archs
             File or study with architectures. What they leave of ``trials`` is chosen.
+        known
+            Labels to go on with, see :func:`~predictnas.restoring.restore_labels`.
         design
             What chooses: one of :data:`~predictnas.search.DESIGNS`.
         round_size
@@ -171,6 +175,9 @@ class Run:
         check_outputs(json)
         given = None if archs is None else read_architectures(archs, self.space)
         with open_study(self.address, self.space, self.task, self.recipe) as study:
+            if known is not None:
+                say(f"taking up the labels of {known}")
+                say(f"{restore_labels(study, self.space, known)} labels taken up")
             labels = range(self.seed, self.seed + seeds)
             queue = LabelQueue(study, self.space, labels)
             if design != "random":

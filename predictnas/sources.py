@@ -12,7 +12,7 @@ from predictnas.spaces import Space
 from predictnas.storages import StudyAddress
 from predictnas.tables import SHIPPED_TABLES, TableFile, shipped_table
 
-__all__ = ["architectures", "read_architectures", "read_label_source"]
+__all__ = ["architectures", "read_architectures", "read_label_source", "table_path"]
 
 TABLES = (".parquet", ".csv", ".csv.gz")
 
@@ -34,7 +34,7 @@ def read_label_source(source: str, *, curves: bool = False) -> pd.DataFrame:
         If it cannot be read or holds no label.
     """
     if "://" not in source:
-        return TableFile.open(_table_path(source)).read(curves=curves)
+        return TableFile.open(table_path(source)).read(curves=curves)
     frame = labels_frame(load_study(StudyAddress.parse(source)), curves=curves)
     if frame.empty:
         raise InputError(f"{source}: the study holds no finished training yet")
@@ -61,7 +61,7 @@ def read_architectures(source: str, space: Space) -> NDArray[np.int64]:
     if "://" in source:
         texts = [str(text) for text in read_label_source(source)["arch"].drop_duplicates()]
     elif source in SHIPPED_TABLES or source.endswith(TABLES):
-        table = TableFile.open(_table_path(source)).read([])
+        table = TableFile.open(table_path(source)).read([])
         texts = [str(text) for text in table["arch"].drop_duplicates()]
     else:
         try:
@@ -111,7 +111,7 @@ def architectures(
     return space.iterate()
 
 
-def _table_path(source: str) -> Path:
+def table_path(source: str) -> Path:
     """Return the file of a table that is called by its path or by its name."""
     path = Path(source)
     if source.endswith(TABLES) or path.exists() or path.name != source or path.suffix:

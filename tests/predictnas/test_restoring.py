@@ -1,0 +1,141 @@
+"""A study becomes a table, and the table a study again, which goes on where the first ended."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import optuna
+import pandas as pd
+import pytest
+import torch
+
+from predictnas.errors import InputError
+from predictnas.importing import import_tables
+from predictnas.label_queue import LabelQueue
+from predictnas.labelling import run_trials
+from predictnas.labels import labels_frame, open_study
+from predictnas.restoring import restore_labels
+from predictnas.scoring import ProxyScorer
+from predictnas.spaces import Space
+from predictnas.storages import StudyAddress
+from predictnas.tables import read_metadata, read_table, write_table
+from predictnas.tables.importers import ImportOptions
+from predictnas.training import Recipe, Task, TrainingObjective
+
+CELLS = [(3, 1, 2, 4, 1, 0), (0, 0, 0, 0, 0, 1)]
+
+
+@pytest.fixture(autouse=True)
+def quiet_and_single() -> Iterator[None]:
+    verbosity, threads = optuna.logging.get_verbosity(), torch.get_num_threads()
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    torch.set_num_threads(1)
+    yield
+    optuna.logging.set_verbosity(verbosity)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def objective(space: Space, tiny_task: Task, tiny_recipe: Recipe) -> TrainingObjective:
+    scorer = ProxyScorer(space, tiny_task, tiny_recipe, ["params", "snip"], device="cpu")
+    return TrainingObjective(space, tiny_task, tiny_recipe, device="cpu", scorer=scorer)
+
+
+@pytest.fixture
+def table(
+    tmp_path: Path,
+    space: Space,
+    tiny_task: Task,
+    tiny_recipe: Recipe,
+    objective: TrainingObjective,
+) -> Path:
+    """Two cells with two seeds each, trained."""
+    address = StudyAddress.parse(f"sqlite:///{tmp_path}/first.db")
+    with open_study(address, space, tiny_task, tiny_recipe) as study:
+        queue = LabelQueue(study, space, [0, 1])
+        queue.add(CELLS, origin="given")
+        run_trials(study, objective, 4, queue=queue)
+    path = tmp_path / "labels.parquet"
+    import_tables("study", f"sqlite:///{tmp_path}/first.db", path, ImportOptions())
+    return path
+
+
+def test_what_comes_back_is_what_was_trained(
+    tmp_path: Path,
+    space: Space,
+    tiny_task: Task,
+    tiny_recipe: Recipe,
+    table: Path,
+    objective: TrainingObjective,
+) -> None:
+    address = StudyAddress.parse(f"sqlite:///{tmp_path}/second.db")
+    with open_study(address, space, tiny_task, tiny_recipe) as study:
+        assert restore_labels(study, space, str(table)) == 4
+        assert restore_labels(study, space, str(table)) == 0
+        restored = labels_frame(study, curves=True).drop(columns="number")
+        # Nothing that came back is trained again; a third seed is.
+        queue = LabelQueue(study, space, [0, 1, 2])
+        assert queue.add(CELLS, origin="given") == 2
+        assert run_trials(study, objective, 5, queue=queue) == 1
+        assert study.best_value == study.get_trials()[study.best_trial.number].value
+    with open_study(
+        StudyAddress.parse(f"sqlite:///{tmp_path}/first.db"), space, tiny_task, tiny_recipe
+    ) as first:
+        trained = labels_frame(first, curves=True).drop(columns="number")
+    pd.testing.assert_frame_equal(restored, trained)
+    again = tmp_path / "again.parquet"
+    import_tables("study", f"sqlite:///{tmp_path}/second.db", again, ImportOptions())
+    written = read_table(again)
+    pd.testing.assert_frame_equal(written.iloc[:4], read_table(table))
+    for name in ("splits", "device", "dtype", "versions", "fingerprint"):
+        assert read_metadata(again)[name] == read_metadata(table)[name]
+
+
+def test_another_study_is_taken_up_as_its_table_is(
+    tmp_path: Path, space: Space, tiny_task: Task, tiny_recipe: Recipe, table: Path
+) -> None:
+    del table  # but not the study that it was made of
+    address = StudyAddress.parse(f"sqlite:///{tmp_path}/second.db")
+    with open_study(address, space, tiny_task, tiny_recipe) as study:
+        assert restore_labels(study, space, f"sqlite:///{tmp_path}/first.db") == 4
+        assert (
+            study.user_attrs["fingerprint"]
+            == study.trials[0].user_attrs["provenance"]["fingerprint"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "csv"}, "expected a table that `predictnas import study` wrote"),
+        ({"fingerprint": "0", "task": "faces"}, "other labels: task 'faces' where .* 'tiny"),
+    ],
+)
+def test_labels_of_something_else_are_refused(
+    tmp_path: Path,
+    space: Space,
+    tiny_task: Task,
+    tiny_recipe: Recipe,
+    table: Path,
+    changes: dict[str, str],
+    message: str,
+) -> None:
+    other = tmp_path / "other.parquet"
+    write_table(read_table(table), other, metadata={**read_metadata(table), **changes})
+    address = StudyAddress.parse(f"sqlite:///{tmp_path}/second.db")
+    with open_study(address, space, tiny_task, tiny_recipe) as study:
+        with pytest.raises(InputError, match=message):
+            restore_labels(study, space, str(other))
+        assert not study.get_trials()
+
+
+def test_a_table_without_seeds_is_refused(
+    tmp_path: Path, space: Space, tiny_task: Task, tiny_recipe: Recipe, table: Path
+) -> None:
+    other = tmp_path / "other.parquet"
+    write_table(read_table(table).drop(columns="seed"), other, metadata=read_metadata(table))
+    address = StudyAddress.parse(f"sqlite:///{tmp_path}/second.db")
+    with (
+        open_study(address, space, tiny_task, tiny_recipe) as study,
+        pytest.raises(InputError, match="found no seed; import the study again"),
+    ):
+        restore_labels(study, space, str(other))
