@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from proxies.errors import ProxyError, UndefinedProxyError
 from proxies.isolation import lent
+from proxies.passes.calls import bound_conv2d
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
     from contextlib import AbstractContextManager
 
 __all__ = ["Subject", "subject_of"]
@@ -183,18 +185,49 @@ def subject_of(
 def _in_best_layout(subject: Subject) -> Subject:
     """Put channels last where that is faster (twice, for convolutions on CPUs) and works.
 
-    It does not work where the model views an image as a vector, which such a layout is not.
+    It does not work where the model views an image as a vector, which such a layout is not, and
+    must not be tried where it would have oneDNN write past its memory, see `_NarrowStrides`.
     """
     images = any(isinstance(module, nn.Conv2d) for module in subject.model.modules())
     if subject.device.type != "cpu" or not images:
         return subject
     tried = replace(subject, channels_last=True)
+    narrow = _NarrowStrides()
     try:
-        with tried.lent(training=False), torch.no_grad():
+        with tried.lent(training=False), torch.no_grad(), narrow:
             tried.forward(tuple(tried.laid_out(x[:1].clone()) for x in tried.inputs))
     except Exception:  # noqa: BLE001 - what else may be wrong with it, the passes will say
         return subject
-    return tried
+    return subject if narrow.found else tried
+
+
+class _NarrowStrides(TorchFunctionMode):
+    """Notes convolutions of 1 × 1 with a stride and fewer than eight channels a group.
+
+    With channels last, oneDNN's derivative by their weights writes past a buffer where the
+    processor has AVX2 at most (github.com/uxlfoundation/oneDNN/issues/6035): wrong gradients, or
+    a crash some time later.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run the call, and note it if it is such a convolution."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") == "conv2d":
+            call = bound_conv2d(args, kwargs)
+            if call is not None:
+                _, inner, *kernel = call.weight.shape
+                self.found |= inner < 8 and kernel == [1, 1] and max(call.geometry[0]) > 1
+        return func(*args, **kwargs)
 
 
 def _dtype(dtype: torch.dtype | str | None) -> torch.dtype | None:

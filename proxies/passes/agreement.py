@@ -33,11 +33,13 @@ def count_agreements(layers: Iterable[torch.Tensor], samples: int) -> torch.Tens
     agreement = torch.zeros(samples, samples, dtype=torch.float64)
     for layer in layers:
         agreement = agreement.to(layer.device)
-        # Whole numbers below 2²⁴ are exact in float32, whatever the order of summation.
-        for block in torch.split(layer, 2**22, dim=1):
-            both = _products(block).double()
-            on = both.diagonal()
-            agreement += block.shape[1] - on - on[:, None] + 2 * both
+        # Whole numbers below 2²⁴ are exact in float32, whatever the order of summation; those
+        # above 256 are not in the types that a caller's autocast would take.
+        with torch.autocast(layer.device.type, enabled=False):
+            for block in torch.split(layer, 2**22, dim=1):
+                both = _products(block).double()
+                on = both.diagonal()
+                agreement += block.shape[1] - on - on[:, None] + 2 * both
     return agreement
 
 

@@ -383,3 +383,30 @@ def test_models_that_view_images_as_vectors_are_scored_in_their_own_layout(batch
     for name, score in expected.items():
         assert found[name].status == score.status, name
         assert found[name].value == pytest.approx(score.value, rel=1e-8, nan_ok=True), name
+
+
+@pytest.mark.parametrize(
+    ("inner", "kernel", "stride", "groups", "last"),
+    [
+        (6, 1, 2, 1, False),
+        (12, 1, (1, 2), 2, False),
+        (8, 1, 2, 1, True),
+        (6, 1, 1, 1, True),
+        (6, 3, 2, 1, True),
+    ],
+)
+def test_convolutions_that_overflow_with_channels_last_keep_their_layout(
+    inner, kernel, stride, groups, last
+):
+    layer = nn.Conv2d(inner, 8, kernel, stride, groups=groups)
+    model = nn.Sequential(layer, nn.ReLU(), nn.Flatten(), nn.LazyLinear(5))
+    batch = torch.randn(6, inner, 8, 8), torch.arange(6) % 5
+    model(batch[0])
+    probe = proxies.Probe(model, batch, device="cpu")
+    assert probe.subject.channels_last is last
+    # Enough to crash where memory is overwritten.
+    for _ in range(100):
+        gradients = proxies.Probe(model, batch, device="cpu").loss_gradients
+    loss = nn.functional.cross_entropy(model.double()(batch[0].double()), batch[1])
+    (expected,) = torch.autograd.grad(loss, [layer.weight])
+    torch.testing.assert_close(gradients["0.weight"].double(), expected, rtol=1e-4, atol=1e-5)

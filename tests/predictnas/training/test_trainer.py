@@ -18,7 +18,7 @@ from predictnas.training import (
     train,
     train_architecture,
 )
-from predictnas.training.trainer import _augment, _learning_rate_factor
+from predictnas.training.trainer import _augment, _learning_rate_factor, _memory_format
 
 CONV_CELL = (3, 3, 3, 3, 3, 3)
 
@@ -178,6 +178,21 @@ class TestAugmentation:
     def test_off_by_default(self) -> None:
         images = torch.rand(3, 1, 4, 4)
         assert _augment(images, Recipe(), torch.Generator()) is images
+
+
+@pytest.mark.parametrize(
+    ("layer", "expected"),
+    [
+        (nn.Conv2d(4, 8, 1, stride=2), torch.contiguous_format),
+        (nn.Conv2d(8, 8, 1, stride=2, groups=2), torch.contiguous_format),
+        (nn.Conv2d(8, 8, 1, stride=2), torch.channels_last),
+        (nn.Conv2d(4, 8, 3, stride=2, padding=1), torch.channels_last),
+    ],
+)
+def test_layouts_with_which_kernels_write_past_their_memory_are_avoided(
+    layer: nn.Conv2d, expected: torch.memory_format
+) -> None:
+    assert _memory_format(nn.Sequential(nn.ReLU(), nn.Sequential(layer))) is expected
 
 
 def test_unknown_device() -> None:

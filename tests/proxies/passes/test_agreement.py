@@ -33,3 +33,16 @@ def test_no_layers_agree_nowhere():
 
 def test_one_sample_agrees_with_itself():
     assert count_agreements([torch.tensor([[True, False, True]])], 1).tolist() == [[3.0]]
+
+
+def test_autocast_of_the_caller_changes_no_count():
+    on = torch.rand(6, 5000, generator=torch.Generator().manual_seed(0)) < 0.5
+    expected = (on[:, None] == on).sum(dim=2).double()
+    with torch.autocast("cpu"):
+        found = count_agreements([on], 6)
+    assert torch.equal(found, expected)
+
+
+def test_autocast_changes_no_count_where_bytes_are_not_multiplied(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    test_autocast_of_the_caller_changes_no_count()
