@@ -150,11 +150,11 @@ def predict(
             heard = torch.cat(
                 [hear(weights, _flow(graphs, rows, torch.float64)) for rows in chunks], dim=1
             )
-        places = torch.from_numpy(of_row)
-        scores = []
-        for rows in torch.split(torch.arange(len(numbers)), CHUNK_ROWS):
-            of_graphs = heard if graphs is None else heard[:, places[rows]]
-            scores.append(read_out(weights, of_graphs, torch.from_numpy(numbers)[rows]))
+        parts = (torch.split(torch.from_numpy(each), CHUNK_ROWS) for each in (of_row, numbers))
+        scores = [
+            read_out(weights, heard if graphs is None else heard[:, places], part)
+            for places, part in zip(*parts, strict=True)
+        ]
         return torch.cat(scores, dim=1).numpy()
 
 

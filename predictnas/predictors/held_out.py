@@ -103,10 +103,12 @@ def stack_member(
     table, targets, architectures, seed
         As for `held_out_of`.
     """
-    mean, std = held_out_of(predictor, table, targets, architectures, seed)
-    excess = None if _own(predictor) is None else predictor._held_out_excess()
-    # Refits are as large as what predicts.
-    return HeldOut(mean, std, np.zeros(len(targets)) if excess is None else excess)
+    own, none = _own(predictor), np.zeros(len(targets))
+    if own is None:
+        # Refits are as large as what predicts.
+        return HeldOut(*held_out_of(predictor, table, targets, architectures, seed), none)
+    excess = predictor._held_out_excess()
+    return HeldOut(*own, none if excess is None else excess)
 
 
 def _own(predictor: Predictor) -> tuple[Floats, Floats] | None:

@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
 import torch
@@ -29,15 +29,14 @@ def shared_by_threads(
     """
     lock = threading.Lock()
     inside = 0
-    entered: AbstractContextManager[None] | None = None
+    entered = ExitStack()
 
     @contextmanager
     def shared() -> Iterator[None]:
-        nonlocal inside, entered
+        nonlocal inside
         with lock:
             if inside == 0:
-                entered = setting()
-                entered.__enter__()
+                entered.enter_context(setting())
             inside += 1
         try:
             yield
@@ -45,8 +44,7 @@ def shared_by_threads(
             with lock:
                 inside -= 1
                 if inside == 0:
-                    assert entered is not None
-                    entered.__exit__(None, None, None)
+                    entered.close()
 
     return shared
 
