@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from predictnas.benchmarking.predictor_benchmark import Job, PredictorBenchmark
 from predictnas.benchmarking.record_file import RecordFile

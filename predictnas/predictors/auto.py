@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from encoders import ArchGraph
 from predictnas.errors import InputError
-from predictnas.predictors.base import PosteriorOver, Predictor
+from predictnas.predictors.base import PosteriorOver
 from predictnas.predictors.checks import check_number, check_whole_number
-from predictnas.predictors.gnn import GNNPredictor, PretrainedFlow
+from predictnas.predictors.gnn import PretrainedFlow
 from predictnas.predictors.held_out import HeldOut, stack_member
 from predictnas.predictors.inputs import Inputs, read_inputs
 from predictnas.predictors.smoothing import STEPS, ColumnSmoother
@@ -31,10 +31,8 @@ PRETRAINED, UNLABELLED = "pretrained", "unlabelled"
 # Members of which there is a second one on smoothed columns: those that gain most from them, and
 # whose own held-out predictions tell the stack whether they gain.
 SMOOTHED = ("gp", "gnn")
-
-
-# What takes longest by far, and therefore begins first where members learn side by side.
-SLOWEST = GNNPredictor
+# What takes longest, in this order, and therefore begins first where members work side by side.
+SLOWEST = ("gnn", "gp-deep", "mlp", "boosting", "gp", "gp-wl")
 
 
 class AutoPredictor(StackedPredictor):
@@ -221,9 +219,21 @@ class AutoPredictor(StackedPredictor):
             member, table = members[number].fit(tables[number], targets), tables[number]
             return stack_member(member, table, targets, self.architectures_, self.random_state)
 
-        held_out = _side_by_side(learn, members)
+        held_out = self._side_by_side(learn)
         self.members_ = tuple(members)
         self._weigh(held_out, targets)
+
+    def _side_by_side(self, function: Callable[[int], Result]) -> list[Result]:
+        """Apply a function to the numbers of members in threads; return results in their order."""
+        from predictnas.predictors.threads import in_threads
+
+        names = [*self.members, *self._smoothed()[: self.smoothed_]]
+        order = sorted(
+            range(len(names)),
+            key=lambda number: (*SLOWEST, names[number]).index(names[number]),
+        )
+        results = dict(zip(order, in_threads(function, order), strict=True))
+        return [results[number] for number in range(len(names))]
 
     def _member(self, name: str) -> Any:
         from predictnas.predictors import get_predictor
@@ -257,7 +267,7 @@ class AutoPredictor(StackedPredictor):
             mean, std = self.members_[number].predict(tables[number], return_std=True)
             return mean, std
 
-        return _side_by_side(predicted, self.members_)
+        return self._side_by_side(predicted)
 
     def _posteriors(self, inputs: Inputs) -> list[PosteriorOver]:
         tables = self._tables(inputs, len(self.members_))
@@ -265,12 +275,3 @@ class AutoPredictor(StackedPredictor):
             member.posterior_over(table)
             for member, table in zip(self.members_, tables, strict=True)
         ]
-
-
-def _side_by_side(function: Callable[[int], Result], members: Sequence[Predictor]) -> list[Result]:
-    """Apply a function to the numbers of members in threads; return results in their order."""
-    from predictnas.predictors.threads import in_threads
-
-    order = sorted(range(len(members)), key=lambda number: not isinstance(members[number], SLOWEST))
-    results = dict(zip(order, in_threads(function, order), strict=True))
-    return [results[number] for number in range(len(members))]

@@ -25,7 +25,7 @@ __all__ = ["PosteriorOver", "Predictor"]
 PosteriorOver = Callable[["Tensor"], "Posterior"]
 
 WARPS = {"yeo-johnson": None, "none": 1.0}
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 16384
 
 
 class Predictor(RegressorMixin, BaseEstimator, ABC):  # type: ignore[misc]

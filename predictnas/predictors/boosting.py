@@ -128,6 +128,7 @@ class BoostingPredictor(EnsemblePredictor):
         check_whole_number("random_state", self.random_state, 0)
 
     def _fit(self, inputs: Inputs, targets: NDArray[np.float64]) -> None:
+        from sklearn import config_context
         from sklearn.ensemble import GradientBoostingRegressor
 
         self.features_ = Features.learn(inputs, self.encoding, self.operations)
@@ -139,15 +140,17 @@ class BoostingPredictor(EnsemblePredictor):
         for left, seed in zip(held_out, seeds, strict=True):
             # Of one label there is no part.
             subsample = float(self.subsample) if (~left).sum() > 1 else 1.0
-            member = GradientBoostingRegressor(
-                n_estimators=self.trees,
-                learning_rate=self.learning_rate,
-                max_depth=self.depth,
-                min_samples_leaf=self.min_samples_leaf,
-                subsample=subsample,
-                max_features=float(self.max_features),
-                random_state=seed,
-            ).fit(matrix[~left], targets[~left])
+            # Rows and parameters are known to be sound; checking them for every tree takes long.
+            with config_context(assume_finite=True, skip_parameter_validation=True):
+                member = GradientBoostingRegressor(
+                    n_estimators=self.trees,
+                    learning_rate=self.learning_rate,
+                    max_depth=self.depth,
+                    min_samples_leaf=self.min_samples_leaf,
+                    subsample=subsample,
+                    max_features=float(self.max_features),
+                    random_state=seed,
+                ).fit(matrix[~left], targets[~left])
             estimators += list(member.estimators_[:, 0])
         self.trees_ = Trees.extract(estimators)
         # A member starts from the mean of its labels.

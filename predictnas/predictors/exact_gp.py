@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
+from predictnas.predictors.dense import product
 from predictnas.predictors.hyperparameters import Hyperparameters
+from predictnas.predictors.marginal_likelihood import log_likelihood
 from predictnas.predictors.threads import shared_by_threads, single_thread
 
 __all__ = ["ExactGP", "GroupRBFKernel", "covariance", "exact_computations", "fit"]
@@ -109,6 +111,18 @@ class ExactGP(gpytorch.models.ExactGP):  # type: ignore[misc]
         """Return the prior over the rows of `x`."""
         return gpytorch.distributions.MultivariateNormal(self.mean_module(x), self.covar_module(x))
 
+    def log_posterior(self) -> Tensor:
+        """Return the log posterior density of the hyperparameters, up to a constant.
+
+        It is that of GPyTorch's `ExactMarginalLogLikelihood`, with derivatives in closed form.
+        """
+        (rows,) = self.train_inputs
+        covariance = self.likelihood(self(rows)).covariance_matrix
+        value = log_likelihood(covariance, self.train_targets - self.mean_module(rows))
+        for _, module, prior, closure, _ in self.named_priors():
+            value = value + prior.log_prob(closure(module)).sum()
+        return value
+
     @property
     def hyperparameters(self) -> Hyperparameters:
         """The current hyperparameters."""
@@ -184,7 +198,7 @@ def covariance(
     # Distances do not change when everything moves; products lose fewer digits near the origin.
     centre = first.mean(dim=-2, keepdim=True)
     a, b = (first - centre) / scale, (second - centre) / scale
-    exponents = a @ b.mT
+    exponents = product(a, b.mT)
     exponents -= a.square().sum(dim=-1).div(2).unsqueeze(-1)
     exponents -= b.square().sum(dim=-1).div(2).unsqueeze(-2)
     return exponents.clamp_(max=0).exp_().mul_(hyperparameters.outputscale)
@@ -214,7 +228,6 @@ def fit(
             torch.from_numpy(features), torch.from_numpy(targets), torch.from_numpy(groups)
         )
         model.train()
-        likelihood = gpytorch.mlls.ExactMarginalLogLikelihood(model.likelihood, model)
         parameters = list(model.parameters())
 
         def load(vector: NDArray[np.float64]) -> None:
@@ -225,7 +238,7 @@ def fit(
 
         def objective(vector: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
             load(vector)
-            loss = -likelihood(model(*model.train_inputs), model.train_targets)
+            loss = -model.log_posterior() / len(targets)
             gradients = torch.autograd.grad(loss, parameters)
             flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
             return float(loss.detach()), flat.numpy()

@@ -1,18 +1,17 @@
 """Many graph networks at once, through which an input flows along the edges and back."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import Batch
-from torch_geometric.utils import scatter
+from torch.autograd.function import once_differentiable
 
-__all__ = ["Flow", "FlowWeights", "embed", "hear", "initial_weights", "read_out", "score"]
+from predictnas.predictors.dense import affine
+from predictnas.predictors.flow_graph import Flow, Level, Pass
+
+__all__ = ["FlowWeights", "embed", "hear", "initial_weights", "read_out", "score"]
 
 ALONG, AGAINST = 0, 1
 
@@ -95,53 +94,6 @@ def initial_weights(
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Level:
-    """The nodes of all graphs that equally long paths lead to at the most.
-
-    Attributes
-    ----------
-    nodes
-        Their numbers in the batch, shape ``(n,)``.
-    sources
-        Pairs of an earlier level and places in it: where the `e` edges to these nodes come from.
-    targets
-        The places in this level that they lead to, shape ``(e,)``.
-    weights
-        How much each counts, shape ``(e, 1, 1)``.
-    """
-
-    nodes: Tensor
-    sources: tuple[tuple[int, Tensor], ...]
-    targets: Tensor
-    weights: Tensor
-
-
-class Flow:
-    r"""The order in which nodes of a batch of graphs hear from each other.
-
-    A repeated edge counts :math:`\log_2(1 + \text{repeats})`.
-
-    Parameters
-    ----------
-    batch
-        `b` canonical graphs, see `encoders.pyg.to_pyg`.
-    dtype
-        The type of all that is computed.
-    """
-
-    def __init__(self, batch: Batch, dtype: torch.dtype) -> None:
-        edges: Tensor = batch.edge_index
-        weights = torch.log2(1 + batch.edge_weight.to(torch.float64)).to(dtype)
-        self.operations = batch.x.argmax(dim=1)
-        self.graph: Tensor = batch.batch
-        self.size: int = batch.num_graphs
-        self.levels = (_levels(edges, weights, self), _levels(edges.flip(0), weights, self))
-        # Where a node stands once the levels of a direction are put one after the other.
-        self.places = tuple(_inverse([level.nodes for level in levels]) for levels in self.levels)
-        self.ends: tuple[Tensor, Tensor] = (batch.ptr[1:] - 1, batch.ptr[:-1])
-
-
 def embed(weights: FlowWeights, flow: Flow) -> Tensor:
     r"""Return the embeddings of `b` graphs by `s` members, shape ``(s, b, 3 d)``.
 
@@ -166,98 +118,157 @@ def embed(weights: FlowWeights, flow: Flow) -> Tensor:
     D. Hwang, H. Kim, S. Kim, K. Shin. FlowerFormer: empowering neural architecture encoding using
     a flow-aware graph transformer. CVPR 2024 (arXiv:2403.12821), section 4.1, for both ways.
     """
-    there = _pass(weights, flow, ALONG, None)[flow.places[ALONG]]
-    back = _pass(weights, flow, AGAINST, there)[flow.places[AGAINST]]
-    mean = scatter(back, flow.graph, dim=0, dim_size=flow.size, reduce="mean")
-    parts = there[flow.ends[ALONG]], back[flow.ends[AGAINST]], mean
-    return torch.cat(parts, dim=2).transpose(0, 1)
+    arguments = weights.start, weights.gates, weights.turn, weights.bias, weights.own
+    embedded: Tensor = _Embedding.apply(flow, *arguments)  # type: ignore[no-untyped-call]
+    return embedded
 
 
 def hear(weights: FlowWeights, flow: Flow) -> Tensor:
     """Return what graphs say to hidden units, before they are rectified, shape ``(s, b, h)``."""
-    return torch.baddbmm(weights.read_bias, embed(weights, flow), weights.read)
+    return affine(weights.read_bias, embed(weights, flow), weights.read)
 
 
-def read_out(weights: FlowWeights, heard: Tensor, numbers: Tensor) -> Tensor:
-    """Return the scores ``(s, b, t)`` of what graphs say, and of numbers ``(b, g)`` beside them.
-
-    Without graphs, what they say is the bias of the hidden units.
-    """
-    rows = numbers.expand(len(weights.last), -1, -1)
-    hidden = torch.baddbmm(heard, rows, weights.read_numbers)
-    return torch.baddbmm(weights.last_bias, hidden.relu(), weights.last)
+def read_out(weights: FlowWeights, hidden: Tensor) -> Tensor:
+    """Return the scores ``(s, b, t)`` by hidden units before they are rectified, ``(s, b, h)``."""
+    return affine(weights.last_bias, hidden.relu(), weights.last)
 
 
 def score(weights: FlowWeights, flow: Flow | None, numbers: Tensor) -> Tensor:
-    """Return the scores ``(s, b, t)`` of graphs with numbers ``(b, g)`` beside them."""
+    """Return the scores ``(s, b, t)`` of graphs with numbers ``(b, g)`` beside them.
+
+    Without graphs, what they say to hidden units is the bias.
+    """
     heard = weights.read_bias if flow is None else hear(weights, flow)
-    return read_out(weights, heard, numbers)
+    rows = numbers.expand(len(weights.last), -1, -1)
+    return read_out(weights, affine(heard, rows, weights.read_numbers))
 
 
-def _pass(weights: FlowWeights, flow: Flow, direction: int, there: Tensor | None) -> Tensor:
-    """Return the states ``(N, s, d)`` of nodes in one direction, level after level."""
-    start, turn, bias = weights.start[direction], weights.turn[direction], weights.bias[direction]
-    gates = weights.gates[direction].sigmoid()
-    origin = (0, len(gates) - 1)[direction]
-    states: list[Tensor] = []
-    for level in flow.levels[direction]:
-        operations = flow.operations[level.nodes]
-        if level.sources:
-            heard = torch.cat([states[at].index_select(0, rows) for at, rows in level.sources])
-            size = len(level.nodes)
-            arrived = scatter(heard * level.weights, level.targets, 0, size, reduce="sum")
-        else:  # an output that nothing leads to hears nothing
-            arrived = start * (operations == origin)[:, None, None]
-        base = bias
-        if there is not None:
-            own = there.index_select(0, level.nodes).transpose(0, 1)
-            base = torch.baddbmm(bias, own, weights.own)
-        turned = torch.baddbmm(base, arrived.transpose(0, 1), turn).relu()
-        states.append(gates.index_select(0, operations) * turned.transpose(0, 1))
-    return torch.cat(states)
+class _Embedding(torch.autograd.Function):
+    """Embeddings with derivatives by hand, for all nodes at once where they allow it.
 
+    States have the shape ``(N, s, d)``, in the order of a pass; products by the weights of members
+    look at them as ``(s, N, d)``. Recorded operation by operation, the derivatives of a level of a
+    few hundred nodes took longer to find than to compute.
+    """
 
-def _levels(edges: Tensor, weights: Tensor, flow: Flow) -> list[_Level]:
-    """Sort nodes by the longest path that leads to them, and edges by the level they lead to."""
-    sources, targets = edges.numpy()
-    depth = np.zeros(len(flow.operations), dtype=np.int64)
-    while True:
-        deeper = depth.copy()
-        np.maximum.at(deeper, targets, depth[sources] + 1)
-        if np.array_equal(deeper, depth):
-            break
-        depth = deeper
-    nodes = [np.flatnonzero(depth == level) for level in range(int(depth.max()) + 1)]
-    place = np.empty_like(depth)
-    for members in nodes:
-        place[members] = np.arange(len(members))
-    # Edges to one level lie together, and within it those from one level.
-    order = np.lexsort((depth[sources], depth[targets]))
-    sources, targets, ranked = sources[order], targets[order], weights[torch.from_numpy(order)]
-    bounds = np.searchsorted(depth[targets], np.arange(len(nodes) + 1))
-    levels = []
-    for members, (first, last) in zip(nodes, pairwise(bounds.tolist()), strict=True):
-        into = slice(first, last)
-        levels.append(
-            _Level(
-                nodes=torch.from_numpy(members),
-                sources=_split(depth[sources[into]], place[sources[into]]),
-                targets=torch.from_numpy(place[targets[into]]),
-                weights=ranked[into, None, None],
-            )
+    @staticmethod
+    def forward(
+        ctx: Any, flow: Flow, start: Tensor, gates: Tensor, turn: Tensor, bias: Tensor, own: Tensor
+    ) -> Tensor:
+        opened = gates.sigmoid()
+        there, back = flow.passes
+        nodes = len(there.order)
+        base = bias[ALONG].expand(-1, nodes, -1)
+        along = _States.along(there, start[ALONG], opened[ALONG], turn[ALONG], base)
+        heard = along.values.index_select(0, there.place.index_select(0, back.order))
+        base = affine(bias[AGAINST], heard.transpose(0, 1), own)
+        against = _States.along(back, start[AGAINST], opened[AGAINST], turn[AGAINST], base)
+        parts = (
+            along.values.index_select(0, flow.exits),
+            against.values.index_select(0, flow.entries),
+            _times(flow.means, against.values),
         )
-    return levels
+        ctx.flow, ctx.states, ctx.heard = flow, (along, against), heard
+        ctx.save_for_backward(opened, turn, own)
+        return torch.cat(parts, dim=2).transpose(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        flow: Flow = ctx.flow
+        opened, turn, own = ctx.saved_tensors
+        there, back = flow.passes
+        along, against = ctx.states
+        of_exit, of_entry, of_mean = gradient.transpose(0, 1).chunk(3, dim=2)
+        of_back = _times(flow.means.t(), of_mean.contiguous())
+        of_back.index_add_(0, flow.entries, of_entry)
+        second = against.backward(back, of_back, turn[AGAINST])
+        of_heard = second.turned.transpose(0, 1) @ own.mT
+        of_own = ctx.heard.permute(1, 2, 0) @ second.turned.transpose(0, 1)
+        of_there = of_heard.transpose(0, 1).index_select(0, back.place.index_select(0, there.order))
+        of_there.index_add_(0, flow.exits, of_exit)
+        first = along.backward(there, of_there, turn[ALONG])
+        return (
+            None,
+            torch.stack([first.start, second.start]),
+            torch.stack([first.gates, second.gates]) * opened * (1 - opened),
+            torch.stack([first.turn, second.turn]),
+            torch.stack([first.bias, second.bias]),
+            of_own,
+        )
 
 
-def _split(levels: NDArray[np.int64], places: NDArray[np.int64]) -> tuple[tuple[int, Tensor], ...]:
-    """Return each level, of sorted ones, with the places that belong to it."""
-    found, starts = np.unique(levels, return_index=True)
-    parts = np.split(places, starts[1:])
-    return tuple(
-        (level, torch.from_numpy(part)) for level, part in zip(found.tolist(), parts, strict=False)
-    )
+class _Gradients(NamedTuple):
+    """What a loss gains by what enters a pass; `turned` is that before it is rectified."""
+
+    start: Tensor
+    gates: Tensor
+    turn: Tensor
+    bias: Tensor
+    turned: Tensor
 
 
-def _inverse(parts: Sequence[Tensor]) -> Tensor:
-    """Return where every number stands in the parts put one after the other."""
-    return torch.cat(list(parts)).argsort()
+@dataclass(frozen=True, eq=False)
+class _States:
+    """What nodes hear, what becomes of it behind the rectifier, and their states."""
+
+    arrived: Tensor
+    rectified: Tensor
+    values: Tensor
+    opened: Tensor
+
+    @classmethod
+    def along(
+        cls,
+        nodes: Pass,
+        start: Tensor,
+        gates: Tensor,
+        turn: Tensor,
+        base: Tensor,
+    ) -> Self:
+        """Let nodes hear, level after level, and add to it a base, ``(s, N, d)``."""
+        opened = gates.index_select(0, nodes.operations)
+        arrived, rectified, values = (torch.empty_like(opened) for _ in range(3))
+        for level in nodes.levels:
+            rows = slice(level.first, level.last)
+            if level.messages is None:
+                arrived[rows] = start * _is_origin(nodes, level)
+            else:
+                arrived[rows] = _times(level.messages, values[: level.first])
+            turned = affine(base[:, rows], arrived[rows].transpose(0, 1), turn)
+            torch.clamp(turned.transpose(0, 1), min=0, out=rectified[rows])
+            torch.mul(opened[rows], rectified[rows], out=values[rows])
+        return cls(arrived, rectified, values, opened)
+
+    def backward(self, nodes: Pass, gradient: Tensor, turn: Tensor) -> _Gradients:
+        """Return what a loss gains, from what it gains by the states, which is overwritten."""
+        turned = torch.empty_like(gradient)
+        start = torch.zeros_like(gradient[0])
+        passes = self.opened * (self.rectified > 0)
+        for level in reversed(nodes.levels):
+            rows = slice(level.first, level.last)
+            torch.mul(gradient[rows], passes[rows], out=turned[rows])
+            arriving = (turned[rows].transpose(0, 1) @ turn.mT).transpose(0, 1)
+            if level.answers is None:
+                start += (arriving * _is_origin(nodes, level)).sum(dim=0)
+            else:
+                gradient[: level.first] += _times(level.answers, arriving)
+        by_member = turned.transpose(0, 1)
+        return _Gradients(
+            start=start,
+            gates=_times(nodes.chosen, gradient * self.rectified),
+            turn=self.arrived.permute(1, 2, 0) @ by_member,
+            bias=by_member.sum(dim=1, keepdim=True),
+            turned=turned,
+        )
+
+
+def _times(matrix: Tensor, states: Tensor) -> Tensor:
+    """Return the product of a sparse matrix ``(m, n)`` with states ``(n, s, d)``."""
+    product: Tensor = torch.sparse.mm(matrix, states.reshape(len(states), -1))
+    return product.view(-1, *states.shape[1:])
+
+
+def _is_origin(nodes: Pass, level: Level) -> Tensor:
+    """Return whether the nodes of a level are where a pass begins; others hear nothing."""
+    return (nodes.operations[level.first : level.last] == nodes.origin)[:, None, None]

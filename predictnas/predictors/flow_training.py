@@ -9,8 +9,9 @@ from torch import Tensor
 
 from encoders import GraphBatch
 from encoders.pyg import to_pyg
+from predictnas.predictors.dense import product
+from predictnas.predictors.flow_graph import Flow, FlowGraphs
 from predictnas.predictors.flow_network import (
-    Flow,
     FlowWeights,
     hear,
     initial_weights,
@@ -108,7 +109,9 @@ def train(
         trained = FlowWeights(*(each.clone().requires_grad_() for each in weights))
         rows, labels = torch.from_numpy(numbers).float(), torch.from_numpy(targets).float()
         visible = torch.from_numpy(seen).float()
-        optimiser = torch.optim.AdamW(list(trained), lr=learning_rate, weight_decay=WEIGHT_DECAY)
+        optimiser = torch.optim.AdamW(
+            list(trained), lr=learning_rate, weight_decay=WEIGHT_DECAY, fused=True
+        )
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
         for flow, batch in _batches(graphs, len(rows), batch_size, steps, generator):
             scores = score(trained, flow, rows[batch])
@@ -143,18 +146,26 @@ def predict(
         weights = FlowWeights(*(torch.from_numpy(array) for array in arrays))
         heard = weights.read_bias
         if graphs is not None:
+            ordered = _sorted(graphs)
             chunks = np.split(
                 np.arange(len(graphs)), range(CHUNK_GRAPHS, len(graphs), CHUNK_GRAPHS)
             )
             # Rows with the same graph share what is made of it, up to the sum with their numbers.
             heard = torch.cat(
-                [hear(weights, _flow(graphs, rows, torch.float64)) for rows in chunks], dim=1
+                [hear(weights, Flow(ordered.taken(rows), torch.float64)) for rows in chunks], dim=1
             )
-        parts = (torch.split(torch.from_numpy(each), CHUNK_ROWS) for each in (of_row, numbers))
-        scores = [
-            read_out(weights, heard if graphs is None else heard[:, places], part)
-            for places, part in zip(*parts, strict=True)
-        ]
+        members, columns, hidden = weights.read_numbers.shape
+        reading = weights.read_numbers.transpose(0, 1).reshape(columns, members * hidden)
+        scores = []
+        for places, part in zip(
+            *(torch.split(torch.from_numpy(each), CHUNK_ROWS) for each in (of_row, numbers)),
+            strict=True,
+        ):
+            # One product for all members at once.
+            said = product(part, reading).view(-1, members, hidden).transpose(0, 1)
+            scores.append(
+                read_out(weights, said + (heard[:, places] if graphs is not None else heard))
+            )
         return torch.cat(scores, dim=1).numpy()
 
 
@@ -167,13 +178,14 @@ def _batches(
 ) -> Iterator[tuple[Flow | None, Tensor]]:
     """Yield a batch for every step, as a flow and the numbers of its rows."""
     batch, flow = np.arange(rows), None
+    sorted_graphs = None if graphs is None else _sorted(graphs)
     for step in range(steps):
         if rows > batch_size:
             batch = generator.permutation(rows)[:batch_size]
-        if graphs is not None and (rows > batch_size or step == 0):
-            flow = _flow(graphs, batch, torch.float32)
+        if sorted_graphs is not None and (rows > batch_size or step == 0):
+            flow = Flow(sorted_graphs.taken(batch), torch.float32)
         yield flow, torch.from_numpy(batch)
 
 
-def _flow(graphs: GraphBatch, rows: NDArray[np.int64], dtype: torch.dtype) -> Flow:
-    return Flow(to_pyg(graphs.taken(rows), graphs.operations), dtype)
+def _sorted(graphs: GraphBatch) -> FlowGraphs:
+    return FlowGraphs.of(to_pyg(graphs, graphs.operations))

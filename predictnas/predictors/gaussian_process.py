@@ -94,12 +94,14 @@ class GaussianProcessPredictor(Predictor):
     def _predict(self, inputs: Inputs) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         import torch
 
+        from predictnas.predictors.threads import single_thread
+
         points = self._points(inputs)
         in_parts = isinstance(points, torch.Tensor)
         parts = torch.split(points, CHUNK_POINTS) if in_parts else [points]
-        means, variances = (
-            torch.cat(each) for each in zip(*map(self._moments, parts), strict=True)
-        )
+        with single_thread():
+            moments = [self._moments(part) for part in parts]
+        means, variances = (torch.cat(each) for each in zip(*moments, strict=True))
         return means.numpy(), (variances + self.noise_).sqrt().numpy()
 
     def _moments(self, points: Any) -> tuple["Tensor", "Tensor"]:
@@ -135,10 +137,11 @@ class GaussianProcessPredictor(Predictor):
         """Return the posterior mean ``(m,)`` and :math:`L^{-1} k(X, x)`, shape ``(n, m)``."""
         import torch
 
+        from predictnas.predictors.dense import solve_lower
+
         cross = self._cross(points)
         mean = cross.mT @ torch.from_numpy(self.weights_) + self.mean_
-        factor = torch.from_numpy(self.cholesky_)
-        return mean, torch.linalg.solve_triangular(factor, cross, upper=False)
+        return mean, solve_lower(torch.from_numpy(self.cholesky_), cross)
 
 
 def evenly_spread(

@@ -13,7 +13,7 @@ __all__ = ["LeafMasks"]
 
 MOST_LEAVES = 64
 # Rows whose masks are held at once, in the processor's cache.
-CHUNK_ROWS = 4096
+CHUNK_ROWS = 8192
 
 Masks = NDArray[np.unsignedinteger]
 

@@ -1,12 +1,14 @@
 """Hyperparameters of Gaussian processes that maximise the marginal likelihood."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from predictnas.predictors.threads import single_thread
 
@@ -19,19 +21,49 @@ JITTER = 1e-6
 def log_likelihood(covariance: Tensor, centred: Tensor) -> Tensor:
     r"""Return :math:`\log \mathcal{N}(r \mid 0, C)` for a covariance ``(n, n)``, noise included.
 
+    It can be derived once.
+
     Parameters
     ----------
     covariance
-        `C`, positive definite.
+        `C`, positive definite; only its symmetric part matters to derivatives.
     centred
         Targets minus the prior mean, `r`, shape ``(n,)``.
     """
-    identity = torch.eye(len(centred), dtype=covariance.dtype)
-    factor = torch.linalg.cholesky(covariance + JITTER * identity)
-    half = torch.linalg.solve_triangular(factor, centred.unsqueeze(-1), upper=False)
-    constant = 0.5 * len(centred) * float(np.log(2 * np.pi))
-    value: Tensor = -0.5 * half.square().sum() - factor.diagonal().log().sum() - constant
+    value: Tensor = _LogLikelihood.apply(covariance, centred)  # type: ignore[no-untyped-call]
     return value
+
+
+class _LogLikelihood(torch.autograd.Function):
+    r"""The Gaussian likelihood with its derivatives in closed form.
+
+    With :math:`\alpha = C^{-1} r`, that by `C` is
+    :math:`\frac{1}{2} (\alpha \alpha^\top - C^{-1})`: one inverse, where the derivative of a
+    Cholesky factor takes two triangular solves with `n` columns.
+
+    References
+    ----------
+    C. E. Rasmussen, C. K. I. Williams. Gaussian processes for machine learning, equation 5.9. MIT
+    Press 2006.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, covariance: Tensor, centred: Tensor) -> Tensor:
+        noisy = covariance.clone()
+        noisy.diagonal().add_(JITTER)
+        factor = torch.linalg.cholesky(noisy)
+        weights = torch.cholesky_solve(centred.unsqueeze(-1), factor).squeeze(-1)
+        ctx.save_for_backward(factor, weights)
+        constant = 0.5 * len(centred) * float(np.log(2 * np.pi))
+        value: Tensor = -0.5 * (centred @ weights) - factor.diagonal().log().sum() - constant
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        factor, weights = ctx.saved_tensors
+        by_covariance = torch.cholesky_inverse(factor).sub_(torch.outer(weights, weights))
+        return by_covariance.mul_(-0.5 * gradient), -gradient * weights
 
 
 def log_normal(log_value: Tensor, location: float, width: float) -> Tensor:

@@ -145,6 +145,8 @@ class RidgePredictor(LearnsFromUnlabelled, GaussianProcessPredictor):
     def _moments(self, points: "Tensor") -> tuple["Tensor", "Tensor"]:
         import torch
 
+        from predictnas.predictors.dense import solve_lower
+
         if points.shape[1] >= len(self.rows_):
             return super()._moments(points)
         # The posterior of the weights, of which there are fewer than labels: with the design
@@ -156,7 +158,7 @@ class RidgePredictor(LearnsFromUnlabelled, GaussianProcessPredictor):
         precision = design.mT @ design / self.noise_
         precision.diagonal().add_(1.0)
         factor = torch.linalg.cholesky(precision)
-        half = torch.linalg.solve_triangular(factor, extended.mT, upper=False)
+        half = solve_lower(factor, extended.mT)
         variance = torch.maximum(half.square().sum(dim=0), JITTER * self._prior(points))
         return extended @ weights + self.mean_, variance
 
@@ -166,7 +168,9 @@ class RidgePredictor(LearnsFromUnlabelled, GaussianProcessPredictor):
     def _cross(self, points: "Tensor") -> "Tensor":
         import torch
 
-        return torch.from_numpy(self.rows_) @ points.mT + INTERCEPT_VARIANCE
+        from predictnas.predictors.dense import product
+
+        return product(torch.from_numpy(self.rows_), points.mT).add_(INTERCEPT_VARIANCE)
 
     def _among(self, points: "Tensor", rows: "Tensor") -> "Tensor":
         return points[rows] @ points[rows].mT + INTERCEPT_VARIANCE

@@ -1,12 +1,15 @@
 """Threads: computing on one, and several computations side by side."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TypeVar
 
+import scipy.linalg  # noqa: F401 - loads SciPy's BLAS
 import torch
+from threadpoolctl import ThreadpoolController
 
 __all__ = ["in_threads", "shared_by_threads", "single_thread"]
 
@@ -49,6 +52,11 @@ def shared_by_threads(
     return shared
 
 
+SWITCH_SECONDS = 2e-4
+# The libraries that NumPy and SciPy compute products of matrices with, looked up once.
+BLAS = ThreadpoolController().select(user_api="blas")
+
+
 @shared_by_threads
 @contextmanager
 def single_thread() -> Iterator[None]:
@@ -56,9 +64,25 @@ def single_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with BLAS.limit(limits=1):
+            yield
     finally:
         torch.set_num_threads(threads)
+
+
+@shared_by_threads
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Let threads take turns in Python more often.
+
+    Those of many short computations would wait for the usual 5 ms after each.
+    """
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
@@ -83,5 +107,5 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> lis
     with single_thread():
         if threads < 2:
             return [function(item) for item in wanted]
-        with ThreadPoolExecutor(max_workers=threads) as pool:
+        with _short_turns(), ThreadPoolExecutor(max_workers=threads) as pool:
             return list(pool.map(function, wanted))

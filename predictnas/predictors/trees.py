@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["Trees"]
 
 # Pairs of a row and a tree that are looked at at once; more would leave the processor's cache.
-CHUNK_PAIRS = 2**15
+CHUNK_PAIRS = 2**16
+# Decisions after which those that have reached a leaf are set aside.
+LEVELS_TOGETHER = 4
 # Rows whose leaves in all trees are held at once.
 CHUNK_ROWS = 256
 
@@ -95,13 +97,21 @@ class Trees:
 
     def _descend(self, matrix: NDArray[np.float32]) -> NDArray[np.int64]:
         values = matrix.ravel()
-        starts = np.arange(len(matrix))[:, None] * matrix.shape[1]
-        nodes = np.broadcast_to(self.roots, (len(matrix), len(self.roots)))
-        for _ in range(self.depth):
+        shape = len(matrix), len(self.roots)
+        nodes = np.tile(self.roots, len(matrix))
+        starts = np.repeat(np.arange(len(matrix)) * matrix.shape[1], len(self.roots))
+        found, place = nodes, np.arange(len(nodes))
+        for level in range(self.depth):
+            if level % LEVELS_TOGETHER == LEVELS_TOGETHER - 1:
+                # Most have reached a leaf long before the deepest one.
+                found[place] = nodes
+                going = np.flatnonzero(self._is_inner.take(nodes))
+                nodes, starts, place = nodes.take(going), starts.take(going), place.take(going)
             entries = values.take(starts + self.columns.take(nodes))
             goes_right = entries > self.limits.take(nodes)
             nodes = self._children.take(2 * nodes + goes_right)
-        return nodes
+        found[place] = nodes
+        return found.reshape(shape)
 
     @cached_property
     def _masks(self) -> "LeafMasks | None":
@@ -115,6 +125,11 @@ class Trees:
         limits = self.thresholds.astype(np.float32)
         lower = np.nextafter(limits, np.float32(-np.inf))
         return np.where(limits > self.thresholds, lower, limits)
+
+    @cached_property
+    def _is_inner(self) -> NDArray[np.bool_]:
+        inner: NDArray[np.bool_] = self.left != np.arange(len(self.left))
+        return inner
 
     @cached_property
     def _children(self) -> NDArray[np.int64]:

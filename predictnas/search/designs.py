@@ -5,7 +5,7 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import threadpool_limits
 
 from predictnas.errors import InputError, unknown_name
 from predictnas.predictors import GPPredictor, Predictor

@@ -4,8 +4,8 @@ import torch
 
 from encoders import ArchGraph, GraphBatch
 from encoders.pyg import to_pyg
+from predictnas.predictors.flow_graph import Flow, FlowGraphs
 from predictnas.predictors.flow_network import (
-    Flow,
     FlowWeights,
     embed,
     initial_weights,
@@ -37,7 +37,7 @@ def weights():
 
 
 def flow(*graphs):
-    return Flow(to_pyg(list(graphs), OPERATIONS), torch.float64)
+    return Flow(FlowGraphs.of(to_pyg(list(graphs), OPERATIONS)), torch.float64)
 
 
 def by_hand(weights, graph, member):
@@ -123,14 +123,31 @@ def test_without_graphs_numbers_are_read_alone():
     drawn = initial_weights(2, 0, 0, 3, 8, 1, np.random.default_rng(0))
     numbers = torch.ones(5, 3)
     scores = score(drawn, None, numbers)
-    torch.testing.assert_close(scores, read_out(drawn, drawn.read_bias, numbers))
+    torch.testing.assert_close(scores, read_out(drawn, numbers @ drawn.read_numbers))
     assert scores.shape == (2, 5, 1)
 
 
 def test_untrained_members_say_nothing_and_differ_inside():
     drawn = initial_weights(2, 2, 4, 0, 8, 1, np.random.default_rng(0))
     batch = GraphBatch.of([CELL, CHAIN], OPERATIONS)
-    flows = Flow(to_pyg(batch, OPERATIONS), torch.float32)
+    flows = Flow(FlowGraphs.of(to_pyg(batch, OPERATIONS)), torch.float32)
     assert (score(drawn, flows, torch.empty(2, 0)) == 0).all()
     points = embed(drawn, flows)
     assert (points[0] - points[1]).abs().max() > 0.1
+
+
+def test_derivatives_by_hand_are_those_of_finite_differences(weights):
+    flows = flow(CELL, CHAIN, DEAD)
+    parts = [each.clone().requires_grad_() for each in weights[:5]]
+
+    def embedded(*parts):
+        return embed(FlowWeights(*parts, *weights[5:]), flows)
+
+    assert torch.autograd.gradcheck(embedded, parts)
+
+
+def test_some_graphs_of_many_are_what_they_are_alone(weights):
+    many = FlowGraphs.of(to_pyg([CELL, CHAIN, DEAD], OPERATIONS))
+    taken = embed(weights, Flow(many.taken(np.array([2, 0, 2])), torch.float64))
+    alone = embed(weights, flow(DEAD, CELL, DEAD))
+    torch.testing.assert_close(taken, alone, rtol=1e-12, atol=1e-14)

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from gpytorch.mlls import ExactMarginalLogLikelihood
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.stats import lognorm, multivariate_normal
@@ -93,6 +94,27 @@ def test_hyperparameters_have_the_highest_posterior_density():
     logs = np.log([*found.lengthscales, found.outputscale, found.noise])
     best = minimize(negative_log_posterior, np.append(logs, found.mean) * 0.5 + 0.1)
     assert negative_log_posterior(np.append(logs, found.mean)) < best.fun + 1e-3
+
+
+def test_log_posterior_and_its_derivatives_are_those_of_gpytorch():
+    rng = np.random.default_rng(0)
+    rows, targets = rng.standard_normal((25, 3)), rng.standard_normal(25)
+    model = ExactGP(*map(torch.from_numpy, (rows, targets, GROUPS)))
+    model.hyperparameters = Hyperparameters(np.array([0.7, 2.0]), 1.3, 0.1, 0.4)
+    model.train()
+    reference = ExactMarginalLogLikelihood(model.likelihood, model)
+    with exact_computations():
+        expected = 25 * reference(model(*model.train_inputs), model.train_targets)
+        found = model.log_posterior()
+    # That of GPyTorch has no jitter.
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+    parameters = list(model.parameters())
+    for value, other in zip(
+        torch.autograd.grad(found, parameters),
+        torch.autograd.grad(expected, parameters),
+        strict=True,
+    ):
+        torch.testing.assert_close(value, other, rtol=1e-3, atol=1e-4)
 
 
 def test_noise_is_learned():
