@@ -32,7 +32,7 @@ PRETRAINED, UNLABELLED = "pretrained", "unlabelled"
 # whose own held-out predictions tell the stack whether they gain.
 SMOOTHED = ("gp", "gnn")
 # What takes longest, in this order, and therefore begins first where members work side by side.
-SLOWEST = ("gnn", "gp-deep", "mlp", "boosting", "gp", "gp-wl")
+SLOWEST = ("gnn", "gp-deep", "mlp", "gp", "gp-wl", "boosting")
 
 
 class AutoPredictor(StackedPredictor):
@@ -225,6 +225,7 @@ class AutoPredictor(StackedPredictor):
 
     def _side_by_side(self, function: Callable[[int], Result]) -> list[Result]:
         """Apply a function to the numbers of members in threads; return results in their order."""
+        from predictnas.predictors.sharing import sharing
         from predictnas.predictors.threads import in_threads
 
         names = [*self.members, *self._smoothed()[: self.smoothed_]]
@@ -232,7 +233,8 @@ class AutoPredictor(StackedPredictor):
             range(len(names)),
             key=lambda number: (*SLOWEST, names[number]).index(names[number]),
         )
-        results = dict(zip(order, in_threads(function, order), strict=True))
+        with sharing():
+            results = dict(zip(order, in_threads(function, order), strict=True))
         return [results[number] for number in range(len(names))]
 
     def _member(self, name: str) -> Any:

@@ -12,6 +12,7 @@ from encoders import ENCODERS, ArchGraph, Encoder, EncodingError, get_encoder
 from predictnas.errors import InputError, unknown_name
 from predictnas.predictors.checks import check_names
 from predictnas.predictors.inputs import GRAPH, Inputs
+from predictnas.predictors.sharing import once
 from predictnas.predictors.warp import YeoJohnson
 
 __all__ = ["Features", "GraphEncodings", "NumericWarps"]
@@ -159,8 +160,23 @@ class Features:
             If an encoding does not exist or cannot represent the graphs, or there is nothing to
             learn from.
         """
+        check_names("encoding", encoding)
+        check_names("operations", operations)
         more = () if inputs.graphs is None else tuple(unlabelled or ())
-        encodings = _graph_encodings(inputs, encoding, operations, more)
+        names = (encoding,) if isinstance(encoding, str) else tuple(encoding)
+        vocabulary = None if operations is None else tuple(operations)
+        key = inputs.graphs, inputs.numeric, inputs.columns, names, vocabulary, more
+        return once(lambda: cls._learn(inputs, names, vocabulary, more), cls._learn, *key)
+
+    @classmethod
+    def _learn(
+        cls,
+        inputs: Inputs,
+        names: tuple[str, ...],
+        operations: tuple[str, ...] | None,
+        more: tuple[ArchGraph, ...],
+    ) -> Self:
+        encodings = _graph_encodings(inputs, names, operations, more)
         if not encodings.names and not inputs.columns:
             raise InputError(
                 f"expected numeric columns beside {GRAPH!r} where no encoding is used, found "
@@ -205,11 +221,16 @@ class Features:
     def transform(self, inputs: Inputs) -> NDArray[np.float64]:
         """Return the design matrix ``(n, d)`` of a table with the columns seen in training.
 
+        It may be shared with others, and is not to be changed.
+
         Raises
         ------
         InputError
             If a graph has an operation that is not in the vocabulary, or cannot be encoded.
         """
+        return once(lambda: self._transformed(inputs), self, inputs.graphs, inputs.numeric)
+
+    def _transformed(self, inputs: Inputs) -> NDArray[np.float64]:
         # Encodings can be far wider than what is kept of them, hence the chunks.
         chunks = [
             inputs.rows(start, start + CHUNK_ROWS) for start in range(0, len(inputs), CHUNK_ROWS)
@@ -232,13 +253,10 @@ def _of_columns(
 
 def _graph_encodings(
     inputs: Inputs,
-    encoding: str | Sequence[str],
-    operations: Sequence[str] | None,
+    names: tuple[str, ...],
+    operations: tuple[str, ...] | None,
     unlabelled: tuple[ArchGraph, ...],
 ) -> GraphEncodings:
-    check_names("encoding", encoding)
-    check_names("operations", operations)
-    names = (encoding,) if isinstance(encoding, str) else tuple(encoding)
     for name in names:
         if name not in ENCODERS:
             raise unknown_name("encoding", name, ENCODERS)
@@ -246,8 +264,7 @@ def _graph_encodings(
         raise InputError(f"expected every encoding once, found {', '.join(names)}; remove repeats")
     if not names or inputs.graphs is None:
         return GraphEncodings((), None, ())
-    vocabulary = None if operations is None else tuple(operations)
-    return GraphEncodings(names, vocabulary, tuple(dict.fromkeys((*inputs.graphs, *unlabelled))))
+    return GraphEncodings(names, operations, tuple(dict.fromkeys((*inputs.graphs, *unlabelled))))
 
 
 def _warped(numeric: NDArray[np.float64], warps: tuple[YeoJohnson, ...]) -> NDArray[np.float64]:
