@@ -10,6 +10,11 @@ from predictnas.spaces import Space, get_space
 from predictnas.training import Recipe, Task, default_recipe, read_npz
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long: at the end, one process alone would be busy with it."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def space() -> Space:
     return get_space("nasbench201")

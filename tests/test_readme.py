@@ -13,6 +13,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # Enough to go through every branch; the printed numbers would train for minutes.
 SMALLER = {
+    "--task digits": "--task digits --epochs 4",
     "--trials 60": "--trials 14",
     "--trials 20": "--trials 2",
     "--trials 30": "--trials 3",
@@ -47,6 +48,7 @@ def test_the_four_jobs_have_commands() -> None:
     assert jobs >= {"search", "report", "export", "fit", "rank", "label", "score", "correlate"}
 
 
+@pytest.mark.long
 def test_commands_run_in_order(tmp_path: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     for name, source in files().items():

@@ -11,6 +11,7 @@ import pytest
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.py"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("study", STUDIES, ids=lambda path: path.stem)
 def test_smoke(study: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(study), "--smoke", "--out", str(tmp_path / "results")]
