@@ -156,4 +156,5 @@ def _is_known(value: Any) -> bool:
 
 
 def _curve(values: Any) -> list[float]:
-    return [] if values is None else np.asarray(values, dtype=np.float64).tolist()
+    """Return a curve, empty where a row has none, which tables read back as None or NaN."""
+    return np.asarray(values, dtype=np.float64).tolist() if np.ndim(values) else []

@@ -1,10 +1,12 @@
 """Fixtures that several folders share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
+import torch
 
 from predictnas.spaces import Space, get_space
 from predictnas.training import Recipe, Task, default_recipe, read_npz
@@ -18,6 +20,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def space() -> Space:
     return get_space("nasbench201")
+
+
+@pytest.fixture
+def quiet_and_single() -> Iterator[None]:
+    """Keep Optuna quiet, and PyTorch on one thread as labelling has it for small images."""
+    verbosity, threads = optuna.logging.get_verbosity(), torch.get_num_threads()
+    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
+    torch.set_num_threads(1)
+    yield
+    optuna.logging.set_verbosity(verbosity)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

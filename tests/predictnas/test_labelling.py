@@ -2,12 +2,10 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
-import torch
 from optuna.trial import TrialState
 from torch import nn
 
@@ -21,6 +19,8 @@ from predictnas.spaces.nasbench201 import NasBench201
 from predictnas.storages import StudyAddress
 from predictnas.training import Epoch, Recipe, Task, TrainingObjective
 
+pytestmark = pytest.mark.usefixtures("quiet_and_single")
+
 CELLS = [(3, 1, 2, 4, 1, 0), (0, 0, 0, 0, 0, 1)]
 DEADLY = (1,) * 6
 MEASURED = ("train_loss", "train_accuracy", "valid_loss", "test_loss", "test_accuracy")
@@ -33,16 +33,6 @@ class DeadlySpace(NasBench201):
         if tuple(arch) == DEADLY:
             os.kill(os.getpid(), signal.SIGKILL)
         return super().build(arch, *args, **scale)  # type: ignore[arg-type]
-
-
-@pytest.fixture(autouse=True)
-def quiet_and_single() -> Iterator[None]:
-    verbosity, threads = optuna.logging.get_verbosity(), torch.get_num_threads()
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    torch.set_num_threads(1)
-    yield
-    optuna.logging.set_verbosity(verbosity)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

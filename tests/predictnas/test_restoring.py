@@ -1,12 +1,9 @@
 """A study becomes a table, and the table a study again, which goes on where the first ended."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import optuna
 import pandas as pd
 import pytest
-import torch
 
 from predictnas.errors import InputError
 from predictnas.importing import import_tables
@@ -21,17 +18,9 @@ from predictnas.tables import read_metadata, read_table, write_table
 from predictnas.tables.importers import ImportOptions
 from predictnas.training import Recipe, Task, TrainingObjective
 
+pytestmark = pytest.mark.usefixtures("quiet_and_single")
+
 CELLS = [(3, 1, 2, 4, 1, 0), (0, 0, 0, 0, 0, 1)]
-
-
-@pytest.fixture(autouse=True)
-def quiet_and_single() -> Iterator[None]:
-    verbosity, threads = optuna.logging.get_verbosity(), torch.get_num_threads()
-    optuna.logging.set_verbosity(optuna.logging.CRITICAL)
-    torch.set_num_threads(1)
-    yield
-    optuna.logging.set_verbosity(verbosity)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -139,3 +128,20 @@ def test_a_table_without_seeds_is_refused(
         pytest.raises(InputError, match="found no seed; import the study again"),
     ):
         restore_labels(study, space, str(other))
+
+
+def test_a_row_without_curves_is_a_label_without_them(
+    tmp_path: Path, space: Space, tiny_task: Task, tiny_recipe: Recipe, table: Path
+) -> None:
+    rows = read_table(table)
+    for name in [name for name in rows.columns if name.startswith("curve_")]:
+        rows[name] = [None, *rows[name].tolist()[1:]]
+    other = tmp_path / "other.parquet"
+    write_table(rows, other, metadata=read_metadata(table))
+    address = StudyAddress.parse(f"sqlite:///{tmp_path}/second.db")
+    with open_study(address, space, tiny_task, tiny_recipe) as study:
+        assert restore_labels(study, space, str(other)) == 4
+        without, *others = study.get_trials()
+    assert without.value == rows["valid_accuracy"][0]
+    assert not without.intermediate_values
+    assert all(trial.intermediate_values for trial in others)
