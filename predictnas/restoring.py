@@ -157,4 +157,7 @@ def _is_known(value: Any) -> bool:
 
 def _curve(values: Any) -> list[float]:
     """Return a curve, empty where a row has none, which tables read back as None or NaN."""
-    return np.asarray(values, dtype=np.float64).tolist() if np.ndim(values) else []
+    if values is None or (isinstance(values, float) and math.isnan(values)):
+        return []
+    curve: list[float] = np.asarray(values, dtype=np.float64).tolist()
+    return curve

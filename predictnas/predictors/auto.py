@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from encoders import ArchGraph
 from predictnas.errors import InputError
-from predictnas.predictors.base import PosteriorOver
+from predictnas.predictors.base import PosteriorOver, Predictor
 from predictnas.predictors.checks import check_number, check_whole_number
 from predictnas.predictors.gnn import PretrainedFlow
 from predictnas.predictors.held_out import HeldOut, stack_member
 from predictnas.predictors.inputs import Inputs, read_inputs
+from predictnas.predictors.sharing import Sharing
 from predictnas.predictors.smoothing import STEPS, ColumnSmoother
 from predictnas.predictors.stacked import StackedPredictor
 from predictnas.predictors.suggestions import suggest_encoding, suggest_warp
@@ -215,27 +216,17 @@ class AutoPredictor(StackedPredictor):
         members = [self._member(name) for name in (*self.members, *smoothed)]
         tables = self._tables(inputs, len(members))
 
+        shared = Sharing()
+
         def learn(number: int) -> HeldOut:
-            member, table = members[number].fit(tables[number], targets), tables[number]
+            table = tables[number]
+            with shared:
+                member = members[number].fit(table, targets)
             return stack_member(member, table, targets, self.architectures_, self.random_state)
 
-        held_out = self._side_by_side(learn)
+        held_out = _side_by_side(learn, members)
         self.members_ = tuple(members)
         self._weigh(held_out, targets)
-
-    def _side_by_side(self, function: Callable[[int], Result]) -> list[Result]:
-        """Apply a function to the numbers of members in threads; return results in their order."""
-        from predictnas.predictors.sharing import sharing
-        from predictnas.predictors.threads import in_threads
-
-        names = [*self.members, *self._smoothed()[: self.smoothed_]]
-        order = sorted(
-            range(len(names)),
-            key=lambda number: (*SLOWEST, names[number]).index(names[number]),
-        )
-        with sharing():
-            results = dict(zip(order, in_threads(function, order), strict=True))
-        return [results[number] for number in range(len(names))]
 
     def _member(self, name: str) -> Any:
         from predictnas.predictors import get_predictor
@@ -265,15 +256,33 @@ class AutoPredictor(StackedPredictor):
     def _each(self, inputs: Inputs) -> list[tuple[Floats, Floats]]:
         tables = self._tables(inputs, len(self.members_))
 
+        shared = Sharing()
+
         def predicted(number: int) -> tuple[Floats, Floats]:
-            mean, std = self.members_[number].predict(tables[number], return_std=True)
+            with shared:
+                mean, std = self.members_[number].predict(tables[number], return_std=True)
             return mean, std
 
-        return self._side_by_side(predicted)
+        return _side_by_side(predicted, self.members_)
 
     def _posteriors(self, inputs: Inputs) -> list[PosteriorOver]:
         tables = self._tables(inputs, len(self.members_))
-        return [
-            member.posterior_over(table)
-            for member, table in zip(self.members_, tables, strict=True)
-        ]
+        with Sharing():
+            return [
+                member.posterior_over(table)
+                for member, table in zip(self.members_, tables, strict=True)
+            ]
+
+
+def _side_by_side(function: Callable[[int], Result], members: Sequence[Predictor]) -> list[Result]:
+    """Apply a function to the numbers of members in threads; return results in their order."""
+    from predictnas.predictors import PREDICTORS
+    from predictnas.predictors.threads import in_threads
+
+    slowest = [PREDICTORS[name] for name in SLOWEST]
+    types = [type(member) for member in members]
+    order = sorted(
+        range(len(members)), key=lambda number: [*slowest, types[number]].index(types[number])
+    )
+    results = dict(zip(order, in_threads(function, order), strict=True))
+    return [results[number] for number in range(len(members))]

@@ -1,4 +1,4 @@
-"""Products and triangular solves in double precision, without derivatives."""
+"""Products and triangular solves in double precision, where no derivatives are needed."""
 
 import numpy as np
 import torch
@@ -12,7 +12,10 @@ __all__ = ["affine", "product", "solve_lower"]
 
 
 def product(first: Tensor, second: Tensor) -> Tensor:
-    """Return the products of matrices ``(*batch, n, k)`` and ``(*batch, k, m)``."""
+    """Return the products of matrices ``(*batch, n, k)`` and ``(*batch, k, m)``.
+
+    No derivatives are recorded.
+    """
     return torch.from_numpy(np.matmul(first.detach().numpy(), second.detach().numpy()))
 
 

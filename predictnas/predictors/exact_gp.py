@@ -1,7 +1,5 @@
-"""The Gaussian process of `GPPredictor` on GPyTorch: kernel, priors, marginal likelihood."""
+"""The Gaussian process of `GPPredictor`, with kernel and priors on GPyTorch."""
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import gpytorch
@@ -19,9 +17,9 @@ from torch import Tensor
 from predictnas.predictors.dense import product
 from predictnas.predictors.hyperparameters import Hyperparameters
 from predictnas.predictors.marginal_likelihood import log_likelihood
-from predictnas.predictors.threads import shared_by_threads, single_thread
+from predictnas.predictors.threads import single_thread
 
-__all__ = ["ExactGP", "GroupRBFKernel", "covariance", "exact_computations", "fit"]
+__all__ = ["ExactGP", "GroupRBFKernel", "covariance", "fit"]
 
 # The noise variance is bounded below for the sake of the Cholesky factor.
 SMALLEST_NOISE = 1e-4
@@ -114,7 +112,8 @@ class ExactGP(gpytorch.models.ExactGP):  # type: ignore[misc]
     def log_posterior(self) -> Tensor:
         """Return the log posterior density of the hyperparameters, up to a constant.
 
-        It is that of GPyTorch's `ExactMarginalLogLikelihood`, with derivatives in closed form.
+        It is that of GPyTorch's `ExactMarginalLogLikelihood` times the number of labels, with the
+        jitter of `log_likelihood`, and derivatives in closed form.
         """
         (rows,) = self.train_inputs
         covariance = self.likelihood(self(rows)).covariance_matrix
@@ -141,31 +140,6 @@ class ExactGP(gpytorch.models.ExactGP):  # type: ignore[misc]
         self.mean_module.constant = _double(values.mean)
 
 
-@shared_by_threads
-@contextmanager
-def exact_computations() -> Iterator[None]:
-    """Compute exactly, by Cholesky factors, whatever GPyTorch's global settings are.
-
-    Importing BoTorch changes these settings, and results must not depend on that.
-    """
-    settings = gpytorch.settings
-    with ExitStack() as stack:
-        for setting in (
-            settings.fast_computations(
-                covar_root_decomposition=False, log_prob=False, solves=False
-            ),
-            settings.max_cholesky_size(2**31),
-            settings.max_eager_kernel_size(2**31),
-            settings.cholesky_max_tries(6),
-            settings.cholesky_jitter(float_value=1e-6, double_value=1e-8),
-            settings.lazily_evaluate_kernels(True),
-            settings.memory_efficient(False),
-            settings.debug(True),
-        ):
-            stack.enter_context(setting)
-        yield
-
-
 def _double(value: float) -> Tensor:
     """Return a tensor of double precision; GPyTorch makes single ones of plain numbers."""
     return torch.tensor(value, dtype=torch.float64)
@@ -179,6 +153,8 @@ def covariance(
     hyperparameters: Hyperparameters, groups: Tensor, first: Tensor, second: Tensor
 ) -> Tensor:
     """Return the prior covariance between rows, without noise: that of the scaled `GroupRBFKernel`.
+
+    No derivatives are recorded.
 
     Parameters
     ----------
@@ -223,7 +199,7 @@ def fit(
     max_iterations
         The largest number of iterations from the better of two starts.
     """
-    with exact_computations(), single_thread(), torch.enable_grad():
+    with single_thread(), torch.enable_grad():
         model = ExactGP(
             torch.from_numpy(features), torch.from_numpy(targets), torch.from_numpy(groups)
         )

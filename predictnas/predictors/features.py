@@ -228,20 +228,29 @@ class Features:
         InputError
             If a graph has an operation that is not in the vocabulary, or cannot be encoded.
         """
-        return once(lambda: self._transformed(inputs), self, inputs.graphs, inputs.numeric)
+        key = self._content, inputs.graphs, inputs.numeric
+        return once(lambda: self._transformed(inputs), *key)
+
+    @property
+    def _content(self) -> tuple[Any, ...]:
+        """All that matters to what rows become."""
+        encodings, numeric = self.encodings, self.numeric
+        return (
+            (encodings.names, encodings.operations, encodings.graphs),
+            (numeric.warps, numeric.lower, numeric.upper),
+            (self.kept, self.centre, self.scale),
+        )
 
     def _transformed(self, inputs: Inputs) -> NDArray[np.float64]:
+        matrix = np.empty((len(inputs), len(self.kept)))
         # Encodings can be far wider than what is kept of them, hence the chunks.
-        chunks = [
-            inputs.rows(start, start + CHUNK_ROWS) for start in range(0, len(inputs), CHUNK_ROWS)
-        ]
-        parts = [
-            np.concatenate(
-                [self.encodings.transform(chunk), self.numeric.transform(chunk.numeric)], axis=1
-            )[:, self.kept]
-            for chunk in chunks
-        ]
-        return np.ascontiguousarray((np.concatenate(parts) - self.centre) / self.scale)
+        for start in range(0, len(inputs), CHUNK_ROWS):
+            chunk = inputs.rows(start, start + CHUNK_ROWS)
+            parts = [self.encodings.transform(chunk), self.numeric.transform(chunk.numeric)]
+            matrix[start : start + CHUNK_ROWS] = np.concatenate(parts, axis=1)[:, self.kept]
+        matrix -= self.centre
+        matrix /= self.scale
+        return matrix
 
 
 def _of_columns(

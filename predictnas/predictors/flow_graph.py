@@ -69,9 +69,6 @@ class FlowGraphs:
             ),
         )
 
-    def __len__(self) -> int:
-        return len(self.nodes) - 1
-
     def taken(self, rows: Numbers) -> "FlowGraphs":
         """Return the graphs with the given numbers, one after the other."""
         nodes, of_node = _ranges(self.nodes, rows)

@@ -19,7 +19,7 @@ __all__ = ["GaussianProcessPredictor", "evenly_spread"]
 # Added to the diagonal of joint posteriors, relative to the prior variance: rows whose graphs
 # are equal would otherwise have a singular covariance.
 JITTER = 1e-6
-# Points whose covariances with the training rows are held at once, in the processor's cache.
+# Points whose covariances with the training rows are held at once.
 CHUNK_POINTS = 2048
 
 

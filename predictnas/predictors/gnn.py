@@ -67,8 +67,8 @@ class GNNPredictor(EnsemblePredictor):
     topological order, and back from the output against them, with weights of its own; every node
     adds up what arrives, and its operation opens the gate: see
     `predictnas.predictors.flow_network.embed`. Two layers more read the embedding together with
-    what is known beside the graph, the numeric columns and encodings of `Features`. Messages,
-    sums and means are those of PyTorch Geometric.
+    what is known beside the graph, the numeric columns and encodings of `Features`. Graphs
+    are batches of PyTorch Geometric; messages are products with sparse matrices.
 
     The loss is one of order, by default: the scores of two architectures of different accuracy
     have to differ by a margin. Scores have no unit then. Each member's are standardised over the

@@ -12,8 +12,7 @@ from predictnas.predictors.trees import Trees
 __all__ = ["LeafMasks"]
 
 MOST_LEAVES = 64
-# Rows whose masks are held at once: more would leave the processor's cache, with fewer it is the
-# calls that take time.
+# Rows whose masks are held at once; with fewer, calls take longer than what they compute.
 CHUNK_ROWS = 16384
 # The lowest bit that is not set in a byte.
 FIRST_LEFT = np.array(

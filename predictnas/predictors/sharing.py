@@ -1,15 +1,12 @@
-"""What several predictors in threads compute of the same table, computed once."""
+"""What several predictors of a stack compute of the same table, computed once."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any, Self, TypeVar
 
 import numpy as np
 
-from predictnas.predictors.threads import shared_by_threads
-
-__all__ = ["once", "sharing"]
+__all__ = ["Sharing", "once"]
 
 Result = TypeVar("Result")
 
@@ -23,41 +20,46 @@ class _Entry:
         self.results: list[Any] = []
 
 
-class _Known:
-    """All results so far, None outside of `sharing`."""
+class Sharing:
+    """A context in which threads share what is computed by `once`.
+
+    Every thread that takes part enters it for itself; results are kept as long as the object is.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.entries: list[_Entry] | None = None
+        self._lock = threading.Lock()
+        self._entries: list[_Entry] = []
 
-    def entry(self, key: tuple[Any, ...]) -> _Entry | None:
-        """Return the entry of a key, None outside of `sharing`."""
-        with self.lock:
-            if self.entries is None:
-                return None
-            for entry in self.entries:
-                if _equal(entry.key, key):
-                    return entry
-            self.entries.append(_Entry(key))
-            return self.entries[-1]
+    def __enter__(self) -> Self:
+        _ENTERED.contexts = (*_contexts(), self)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        _ENTERED.contexts = _contexts()[:-1]
+
+    def _once(self, compute: Callable[[], Result], key: tuple[Any, ...]) -> Result:
+        with self._lock:
+            entry = next((each for each in self._entries if _equal(each.key, key)), None)
+            if entry is None:
+                entry = _Entry(key)
+                self._entries.append(entry)
+        with entry.lock:
+            if not entry.results:
+                entry.results.append(compute())
+            result: Result = entry.results[0]
+            return result
 
 
-_KNOWN = _Known()
+_ENTERED = threading.local()
 
 
-@shared_by_threads
-@contextmanager
-def sharing() -> Iterator[None]:
-    """Keep what is computed by `once`, until the last thread leaves."""
-    _KNOWN.entries = []
-    try:
-        yield
-    finally:
-        _KNOWN.entries = None
+def _contexts() -> tuple[Sharing, ...]:
+    contexts: tuple[Sharing, ...] = getattr(_ENTERED, "contexts", ())
+    return contexts
 
 
 def once(compute: Callable[[], Result], *key: Any) -> Result:
-    """Compute something, or inside `sharing` return what it was the first time.
+    """Compute something, or inside `Sharing` return what it was the first time.
 
     Threads that ask for what another one is computing wait for it.
 
@@ -68,14 +70,8 @@ def once(compute: Callable[[], Result], *key: Any) -> Result:
     key
         All that it depends on, compared by value.
     """
-    entry = _KNOWN.entry(key)
-    if entry is None:
-        return compute()
-    with entry.lock:
-        if not entry.results:
-            entry.results.append(compute())
-        result: Result = entry.results[0]
-        return result
+    contexts = _contexts()
+    return contexts[-1]._once(compute, key) if contexts else compute()
 
 
 def _equal(first: Any, second: Any) -> bool:

@@ -188,3 +188,11 @@ def test_what_cannot_be_smoothed_is_refused(cells):
     smoother = AutoPredictor(members=MEMBERS).pretrain(table, steps=1).smoother
     with pytest.raises(InputError, match="expected a member among gp, gnn to read smoothed"):
         AutoPredictor(members=("forest",), smoother=smoother).fit(table, accuracy)
+
+
+def test_predictions_are_those_of_the_members_that_were_fitted(cells):
+    table, accuracy = cells(30)
+    stack = AutoPredictor(members=("gp", "ridge")).fit(table, accuracy)
+    before = stack.predict(table)
+    for members in (("gp",), ("gp", "ridge", "forest")):
+        np.testing.assert_array_equal(stack.set_params(members=members).predict(table), before)

@@ -6,7 +6,8 @@ import pytest
 
 from predictnas.predictors import AutoPredictor
 from predictnas.predictors.features import Features
-from predictnas.predictors.sharing import once, sharing
+from predictnas.predictors.persistence import load_predictor, save_predictor
+from predictnas.predictors.sharing import Sharing, once
 
 
 class Counter:
@@ -20,7 +21,7 @@ class Counter:
 
 def test_equal_keys_are_computed_once_inside_only():
     count = Counter()
-    with sharing():
+    with Sharing():
         first = once(count, "a", np.arange(3), (1, None))
         assert once(count, "a", np.arange(3), (1, None)) is first
         assert count.calls == 1
@@ -38,7 +39,7 @@ def test_equal_keys_are_computed_once_inside_only():
 
 def test_threads_wait_for_the_one_that_computes():
     started, release = threading.Event(), threading.Event()
-    calls = []
+    shared, calls = Sharing(), []
 
     def slow():
         calls.append(None)
@@ -46,27 +47,44 @@ def test_threads_wait_for_the_one_that_computes():
         assert release.wait(10)
         return object()
 
-    with sharing(), ThreadPoolExecutor(2) as pool:
-        first = pool.submit(once, slow, "key")
+    def ask():
+        with shared:
+            return once(slow, "key")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ask)
         assert started.wait(10)
-        second = pool.submit(once, slow, "key")
+        second = pool.submit(ask)
         release.set()
         assert first.result() is second.result()
     assert len(calls) == 1
+
+
+def test_others_do_not_share():
+    count, shared = Counter(), Sharing()
+    with shared:
+        first = once(count, "key")
+        with ThreadPoolExecutor(1) as pool:  # a thread that did not enter
+            assert pool.submit(once, count, "key").result() is not first
+        with Sharing():
+            assert once(count, "key") is not first
+        assert once(count, "key") is first
+    with shared:
+        assert once(count, "key") is first
 
 
 def test_what_fails_is_tried_again():
     def fail():
         raise ValueError("no")
 
-    with sharing():
+    with Sharing():
         for _ in range(2):
             with pytest.raises(ValueError, match="no"):
                 once(fail, "key")
         assert once(lambda: 1, "key") == 1
 
 
-def test_members_of_a_stack_share_encoded_rows(cells, monkeypatch):
+def test_members_of_a_stack_share_encoded_rows(cells, monkeypatch, tmp_path):
     table, accuracy = cells(40)
     encoded = []
     transformed = Features._transformed
@@ -83,3 +101,8 @@ def test_members_of_a_stack_share_encoded_rows(cells, monkeypatch):
     assert encoded == [30, 40]
     stack.members_[0].predict(table)
     assert encoded == [30, 40, 40]
+    stack.posterior(table)
+    assert encoded == [30, 40, 40, 40]
+    save_predictor(stack, tmp_path / "stack.npz")
+    load_predictor(tmp_path / "stack.npz")[0].predict(table)
+    assert encoded == [30, 40, 40, 40, 40]

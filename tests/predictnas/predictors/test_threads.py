@@ -3,13 +3,11 @@
 import threading
 from contextlib import contextmanager
 
-import gpytorch
 import numpy as np
 import pytest
 import torch
 
 from predictnas.predictors import AutoPredictor
-from predictnas.predictors.exact_gp import exact_computations
 from predictnas.predictors.threads import in_threads, shared_by_threads, single_thread
 
 
@@ -66,13 +64,6 @@ def test_an_exception_leaves_too(two_threads):
     with pytest.raises(ValueError, match="with 1"):
         fail()
     assert torch.get_num_threads() == 2
-
-
-def test_settings_of_gpytorch_come_back():
-    before = gpytorch.settings.max_cholesky_size.value()
-    for _ in overlapping(exact_computations):
-        assert gpytorch.settings.max_cholesky_size.value() == 2**31
-    assert gpytorch.settings.max_cholesky_size.value() == before
 
 
 def test_items_run_side_by_side_and_come_back_in_order(two_threads):
