@@ -60,7 +60,7 @@ class GaussianProcessPredictor(Predictor):
 
     @abstractmethod
     def _points(self, inputs: Inputs) -> Any:
-        """Return what the kernel takes for the rows of a table."""
+        """Return what the kernel takes for the rows of a table, which `split` takes apart."""
 
     @abstractmethod
     def _prior(self, points: Any) -> "Tensor":
@@ -96,10 +96,8 @@ class GaussianProcessPredictor(Predictor):
 
         from predictnas.predictors.threads import single_thread
 
-        points = self._points(inputs)
-        in_parts = isinstance(points, torch.Tensor)
-        parts = torch.split(points, CHUNK_POINTS) if in_parts else [points]
         with single_thread():
+            parts = self._points(inputs).split(CHUNK_POINTS)
             moments = [self._moments(part) for part in parts]
         means, variances = (torch.cat(each) for each in zip(*moments, strict=True))
         return means.numpy(), (variances + self.noise_).sqrt().numpy()

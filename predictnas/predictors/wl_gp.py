@@ -56,6 +56,17 @@ class _Points:
     counts: csr_array | None
     numbers: "Tensor"
 
+    def split(self, size: int) -> "list[_Points]":
+        """Return parts of so many rows."""
+        import torch
+
+        starts = range(0, len(self.numbers), size)
+        counts = [None if self.counts is None else self.counts[s : s + size] for s in starts]
+        return [
+            _Points(part, numbers)
+            for part, numbers in zip(counts, torch.split(self.numbers, size), strict=True)
+        ]
+
 
 class WLGPPredictor(GaussianProcessPredictor):
     r"""An exact Gaussian process with the Weisfeiler–Lehman subtree kernel, as in NAS-BOWL.

@@ -42,7 +42,7 @@ def covariance(scales: Tensor, gram: Tensor | None, first: Tensor, second: Tenso
     numbers = squared_distances(first, second).div(-2).exp()
     if gram is None:
         return scales.sum() * numbers
-    return scales[0] * gram * numbers + scales[1] * gram + scales[2] * numbers
+    return (scales[0] * numbers + scales[1]) * gram + scales[2] * numbers
 
 
 def most_likely_gram(
