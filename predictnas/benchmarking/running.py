@@ -7,12 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from threadpoolctl import threadpool_limits
-
 from predictnas.benchmarking.predictor_benchmark import Job, PredictorBenchmark
 from predictnas.benchmarking.record_file import RecordFile
 from predictnas.evaluation import noise_ceiling
+from predictnas.predictors.threads import single_thread
 from predictnas.training.pool import in_workers
 from predictnas.training.processes import usable_cores
 
@@ -87,10 +85,5 @@ def _measure(
 
 
 def _on_one_thread(benchmark: PredictorBenchmark, job: Job) -> dict[str, Any]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            return benchmark.measure(job)
-    finally:
-        torch.set_num_threads(before)
+    with single_thread():
+        return benchmark.measure(job)
