@@ -61,9 +61,11 @@ def simplify(operations: Sequence[str], edges: Sequence[tuple[int, int]]) -> Gra
     alive = _reachable(begin, successors) & _reachable(end, predecessors)
     if begin not in alive:
         return (INPUT, OUTPUT), ()
-    for neighbours in (predecessors, successors):
-        for node in alive:
-            neighbours[node] = {n: c for n, c in neighbours[node].items() if n in alive}
+    if len(alive) < len(operations):
+        for neighbours in (predecessors, successors):
+            for node in alive:
+                if not neighbours[node].keys() <= alive:
+                    neighbours[node] = {n: c for n, c in neighbours[node].items() if n in alive}
 
     identities = [node for node in alive if operations[node] == IDENTITY]
     for node in identities:
@@ -75,7 +77,7 @@ def simplify(operations: Sequence[str], edges: Sequence[tuple[int, int]]) -> Gra
         for target in successors[node]:
             del predecessors[target][node]
     kept = sorted(alive.difference(identities))
-    if sum(sum(successors[node].values()) for node in kept) > MAX_EDGES:
+    if identities and sum(sum(successors[node].values()) for node in kept) > MAX_EDGES:
         raise EncodingError(
             f"expected a canonical form of at most {MAX_EDGES:,} edges, found more after "
             f"contracting {len(identities)} identities; encode a smaller part, such as one cell"
@@ -124,10 +126,11 @@ def canonical_order(operations: Sequence[str], edges: Sequence[tuple[int, int]])
     wiring = _Wiring(edges, predecessors, successors)
     # Depth comes first in the colour, so any order by colour is topological; and the output,
     # behind every other node, is deepest. Without edges, "input" precedes "output" by name.
+    nodes = range(len(operations))
     colours = _ranks(
         zip(
-            _longest_distance(predecessors),
-            _longest_distance(successors),
+            _longest_distance(predecessors, nodes),
+            _longest_distance(successors, reversed(nodes)),
             operations,
             _twin_numbers(operations, wiring),
             strict=True,
@@ -148,14 +151,18 @@ class _Wiring(NamedTuple):
     successors: Sequence[Sequence[int]]
 
 
-def _longest_distance(predecessors: Sequence[Sequence[int]]) -> list[int]:
-    """Return for every node the number of edges on the longest path that ends in it."""
+def _longest_distance(predecessors: Sequence[Sequence[int]], order: Iterable[int]) -> list[int]:
+    """Return for every node the number of edges on the longest path that ends in it.
+
+    Two looks at every node are enough where the order is topological, as it mostly is.
+    """
     distance = [0] * len(predecessors)
+    nodes = [node for node in order if predecessors[node]]
     changed = True
     while changed:
         changed = False
-        for node, sources in enumerate(predecessors):
-            longest = max([distance[source] + 1 for source in sources], default=0)
+        for node in nodes:
+            longest = 1 + max([distance[source] for source in predecessors[node]])
             if longest != distance[node]:
                 distance[node] = longest
                 changed = True

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from encoders import ArchGraph
@@ -32,8 +31,10 @@ PRETRAINED, UNLABELLED = "pretrained", "unlabelled"
 # Members of which there is a second one on smoothed columns: those that gain most from them, and
 # whose own held-out predictions tell the stack whether they gain.
 SMOOTHED = ("gp", "gnn")
-# What takes longest, in this order, and therefore begins first where members work side by side.
-SLOWEST = ("gnn", "gp-deep", "mlp", "gp", "gp-wl", "boosting")
+# What takes longest to learn and to predict, in these orders, and therefore begins first where
+# members work side by side.
+SLOWEST_TO_LEARN = ("gnn", "gp-deep", "mlp", "gp", "gp-wl", "boosting")
+SLOWEST_TO_PREDICT = ("gp-wl", "gnn", "gp-deep", "gp", "forest", "mlp", "boosting")
 
 
 class AutoPredictor(StackedPredictor):
@@ -214,7 +215,7 @@ class AutoPredictor(StackedPredictor):
         smoothed = self._smoothed() if self.smoother is not None and inputs.graphs else []
         self.smoothed_ = len(smoothed)
         members = [self._member(name) for name in (*self.members, *smoothed)]
-        tables = self._tables(inputs, len(members))
+        tables = [each.frame() for each in self._tables(inputs, len(members))]
 
         shared = Sharing()
 
@@ -224,7 +225,7 @@ class AutoPredictor(StackedPredictor):
                 member = members[number].fit(table, targets)
             return stack_member(member, table, targets, self.architectures_, self.random_state)
 
-        held_out = _side_by_side(learn, members)
+        held_out = _side_by_side(learn, members, SLOWEST_TO_LEARN)
         self.members_ = tuple(members)
         self._weigh(held_out, targets)
 
@@ -245,12 +246,12 @@ class AutoPredictor(StackedPredictor):
         member.set_params(**{key: wanted[key] for key in wanted if key in known})
         return member
 
-    def _tables(self, inputs: Inputs, members: int) -> list[pd.DataFrame]:
+    def _tables(self, inputs: Inputs, members: int) -> list[Inputs]:
         """Return the table of every member: smoothed for the last ones, else as it is."""
-        tables = [inputs.frame()] * (members - self.smoothed_)
+        tables = [inputs] * (members - self.smoothed_)
         if self.smoothed_:
             assert self.smoother is not None
-            tables += [self.smoother.transform(inputs).frame()] * self.smoothed_
+            tables += [self.smoother.transform(inputs)] * self.smoothed_
         return tables
 
     def _each(self, inputs: Inputs) -> list[tuple[Floats, Floats]]:
@@ -263,7 +264,7 @@ class AutoPredictor(StackedPredictor):
                 mean, std = self.members_[number].predict(tables[number], return_std=True)
             return mean, std
 
-        return _side_by_side(predicted, self.members_)
+        return _side_by_side(predicted, self.members_, SLOWEST_TO_PREDICT)
 
     def _posteriors(self, inputs: Inputs) -> list[PosteriorOver]:
         tables = self._tables(inputs, len(self.members_))
@@ -274,15 +275,17 @@ class AutoPredictor(StackedPredictor):
             ]
 
 
-def _side_by_side(function: Callable[[int], Result], members: Sequence[Predictor]) -> list[Result]:
+def _side_by_side(
+    function: Callable[[int], Result], members: Sequence[Predictor], slowest: Sequence[str]
+) -> list[Result]:
     """Apply a function to the numbers of members in threads; return results in their order."""
     from predictnas.predictors import PREDICTORS
     from predictnas.predictors.threads import in_threads
 
-    slowest = [PREDICTORS[name] for name in SLOWEST]
+    first = [PREDICTORS[name] for name in slowest]
     types = [type(member) for member in members]
     order = sorted(
-        range(len(members)), key=lambda number: [*slowest, types[number]].index(types[number])
+        range(len(members)), key=lambda number: [*first, types[number]].index(types[number])
     )
     results = dict(zip(order, in_threads(function, order), strict=True))
     return [results[number] for number in range(len(members))]

@@ -2,13 +2,17 @@
 
 import numpy as np
 import torch
-from scipy.linalg.blas import dtrsm
+from scipy.linalg.lapack import dtrtri
 from torch import Tensor
 
 __all__ = ["affine", "product", "solve_lower"]
 
 # NumPy and SciPy come with OpenBLAS, which is fast on processors of every make. The library that
 # PyTorch comes with takes two to four times as long on those that are not Intel's.
+
+# Rows solved at a time. SciPy's own solvers take a tenth less time, but nothing else of Python can
+# run meanwhile, as NumPy's products let it.
+BLOCK = 64
 
 
 def product(first: Tensor, second: Tensor) -> Tensor:
@@ -39,5 +43,11 @@ def solve_lower(factor: Tensor, right: Tensor) -> Tensor:
     right
         `B`, shape ``(n, m)``.
     """
-    # BLAS reads matrices column by column: to it these are the transposes, and Xᵀ Lᵀ = Bᵀ.
-    return torch.from_numpy(dtrsm(1.0, factor.numpy().T, right.numpy().T, side=1).T)
+    lower, solved = factor.numpy(), right.numpy().copy()
+    for first in range(0, len(lower), BLOCK):
+        rows = slice(first, first + BLOCK)
+        if first:
+            solved[rows] -= lower[rows, :first] @ solved[:first]
+        inverse, _ = dtrtri(np.tril(lower[rows, rows]), lower=1)
+        solved[rows] = inverse @ solved[rows]
+    return torch.from_numpy(solved)

@@ -163,9 +163,8 @@ def predict(
         ):
             # One product for all members at once.
             said = product(part, reading).view(-1, members, hidden).transpose(0, 1)
-            scores.append(
-                read_out(weights, said + (heard[:, places] if graphs is not None else heard))
-            )
+            said += heard.index_select(1, places) if graphs is not None else heard
+            scores.append(read_out(weights, said))
         return torch.cat(scores, dim=1).numpy()
 
 

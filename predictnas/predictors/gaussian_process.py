@@ -20,7 +20,7 @@ __all__ = ["GaussianProcessPredictor", "evenly_spread"]
 # are equal would otherwise have a singular covariance.
 JITTER = 1e-6
 # Points whose covariances with the training rows are held at once.
-CHUNK_POINTS = 2048
+CHUNK_POINTS = 1024
 
 
 class GaussianProcessPredictor(Predictor):

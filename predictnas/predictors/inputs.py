@@ -89,7 +89,8 @@ def read_inputs(X: Any, expected: Sequence[str] | None = None) -> Inputs:
     X
         A DataFrame with a column ``graph`` of `ArchGraph` and any numeric columns, or numeric
         columns alone. A plain array ``(n, k)``, or a DataFrame whose columns are numbered,
-        counts as a table with columns ``x0`` to ``x{k-1}``.
+        counts as a table with columns ``x0`` to ``x{k-1}``. What was read
+        before is returned as it is.
     expected
         The names of all columns that there must be, in any order; None accepts any.
 
@@ -99,9 +100,12 @@ def read_inputs(X: Any, expected: Sequence[str] | None = None) -> Inputs:
         If there are no rows or no columns, a column is missing, unexpected, not numeric or not
         finite, or the graph column holds something else than graphs.
     """
+    if isinstance(X, Inputs):
+        _check_columns(X.names(), expected)
+        return X
     if not isinstance(X, pd.DataFrame) or all(isinstance(name, int) for name in X.columns):
         X = _read_array(X, expected)
-    _check_columns(X, expected)
+    _check_columns(list(X.columns), expected)
     if len(X) == 0:
         raise InputError("expected a table with at least one row, found none; give an architecture")
     graphs = _read_graphs(X[GRAPH]) if GRAPH in X.columns else None
@@ -146,8 +150,7 @@ def _read_array(X: Any, expected: Sequence[str] | None) -> pd.DataFrame:
     return pd.DataFrame(array, columns=[f"x{k}" for k in range(array.shape[1])])
 
 
-def _check_columns(table: pd.DataFrame, expected: Sequence[str] | None) -> None:
-    names = list(table.columns)
+def _check_columns(names: Sequence[Any], expected: Sequence[str] | None) -> None:
     if not names:
         raise InputError("expected a graph column or numeric columns, found none; give some")
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
@@ -170,12 +173,14 @@ def _check_columns(table: pd.DataFrame, expected: Sequence[str] | None) -> None:
 
 def _read_graphs(column: "pd.Series[Any]") -> tuple[ArchGraph, ...]:
     graphs = tuple(column)
-    for row, graph in enumerate(graphs):
-        if not isinstance(graph, ArchGraph):
-            raise InputError(
-                f"expected an ArchGraph in every row of column {GRAPH!r}, found "
-                f"{type(graph).__name__} in row {row}; make graphs with Space.graphs"
-            )
+    # Tables are long and have few types.
+    others = {kind for kind in set(map(type, graphs)) if not issubclass(kind, ArchGraph)}
+    if others:
+        row = next(row for row, graph in enumerate(graphs) if type(graph) in others)
+        raise InputError(
+            f"expected an ArchGraph in every row of column {GRAPH!r}, found "
+            f"{type(graphs[row]).__name__} in row {row}; make graphs with Space.graphs"
+        )
     return graphs
 
 

@@ -1,6 +1,5 @@
 """Sums of many small regression trees for many rows at once."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Self
 
@@ -12,11 +11,11 @@ from predictnas.predictors.trees import Trees
 __all__ = ["LeafMasks"]
 
 MOST_LEAVES = 64
-# Rows whose masks are held at once; with fewer, calls take longer than what they compute.
-CHUNK_ROWS = 16384
+# Masks that are computed at once; more would leave the processor's cache.
+CHUNK_MASKS = 2**18
 # The lowest bit that is not set in a byte.
 FIRST_LEFT = np.array(
-    [(~byte & (byte + 1)).bit_length() - 1 for byte in range(256)], dtype=np.uint8
+    [(~byte & (byte + 1)).bit_length() - 1 for byte in range(256)], dtype=np.int64
 )
 
 Masks = NDArray[np.unsignedinteger]
@@ -28,16 +27,20 @@ class LeafMasks:
 
     The leaves of a tree have numbers from left to right. A row that goes right at a node cannot
     reach the leaves below its left child; of the leaves that no node rules out, the row reaches
-    the first. So nodes can be looked at in any order, all rows at a time, and those of all trees
-    that ask the same question together.
+    the first. So nodes can be looked at in any order: one of every tree at a time, for many rows,
+    and what several ask only once.
 
     Attributes
     ----------
-    questions
-        For each different question its column, its threshold, and the trees that ask it with the
-        masks of what going right rules out.
+    columns, limits
+        The `q` different questions: whether a column, ``(q,)``, exceeds a limit, ``(q,)``.
+    asked
+        The question at every inner node of the `t` trees, ``(nodes, t)``, where `nodes` is the
+        number of the largest tree; any where a tree has fewer.
+    masks
+        What going right at the node rules out, ``(nodes, t, 1)``; nothing where there is none.
     values
-        The values of the leaves of the `t` trees, in their order, shape ``(t, leaves)``.
+        The values of all leaves, `leaves` for every tree, shape ``(t * leaves,)``.
 
     References
     ----------
@@ -45,9 +48,11 @@ class LeafMasks:
     fast algorithm to rank documents with additive ensembles of regression trees. SIGIR 2015.
     """
 
-    questions: tuple[tuple[int, np.float32, tuple[tuple[int, np.unsignedinteger], ...]], ...]
+    columns: NDArray[np.int64]
+    limits: NDArray[np.float32]
+    asked: NDArray[np.int64]
+    masks: Masks
     values: NDArray[np.float64]
-    kind: type[np.unsignedinteger]
 
     @classmethod
     def of(cls, trees: Trees) -> Self | None:
@@ -58,54 +63,61 @@ class LeafMasks:
             return None
         kinds = (np.uint8, np.uint16, np.uint32, np.uint64)
         kind = next(kind for kind in kinds if most <= 8 * kind().itemsize)
-        asked: dict[tuple[int, float], list[tuple[int, np.unsignedinteger]]] = defaultdict(list)
+        questions: dict[tuple[int, float], int] = {}
         values = np.zeros((len(trees.roots), most))
+        asked = np.zeros((most - 1, len(trees.roots)), dtype=np.int64)
+        masks = np.zeros((most - 1, len(trees.roots), 1), dtype=kind)
         for tree, (leaves, root) in enumerate(zip(below, trees.roots.tolist(), strict=True)):
             place = {leaf: number for number, leaf in enumerate(leaves[root])}
             values[tree, : len(place)] = trees.means[list(place)]
-            for node in leaves:
-                left = int(trees.left[node])
-                if left != node:
-                    ruled_out = kind(sum(1 << place[leaf] for leaf in leaves[left]))
-                    question = int(trees.columns[node]), float(trees.limits[node])
-                    asked[question].append((tree, ruled_out))
-        questions = tuple(
-            (column, np.float32(limit), tuple(nodes)) for (column, limit), nodes in asked.items()
+            inner = (node for node in leaves if int(trees.left[node]) != node)
+            for number, node in enumerate(inner):
+                question = int(trees.columns[node]), float(trees.limits[node])
+                asked[number, tree] = questions.setdefault(question, len(questions))
+                left = leaves[int(trees.left[node])]
+                masks[number, tree] = sum(1 << place[leaf] for leaf in left)
+        return cls(
+            columns=np.array([column for column, _ in questions], dtype=np.int64),
+            limits=np.array([limit for _, limit in questions], dtype=np.float32),
+            asked=asked,
+            masks=masks,
+            values=values.ravel(),
         )
-        return cls(questions, values, kind)
 
     def sums(self, matrix: NDArray[np.float64], groups: int) -> NDArray[np.float64]:
         """Return the sums over groups of equally many trees in a row, shape ``(groups, n)``."""
         # scikit-learn's trees compare single-precision features.
         columns = np.ascontiguousarray(matrix.T.astype(np.float32))
-        starts = range(0, columns.shape[1], CHUNK_ROWS)
-        parts = [self._sums(columns[:, start : start + CHUNK_ROWS], groups) for start in starts]
+        step = max(1, CHUNK_MASKS // self.masks.shape[1])
+        starts = range(0, columns.shape[1], step)
+        parts = [self._sums(columns[:, start : start + step], groups) for start in starts]
         return np.concatenate(parts, axis=1)
 
     def _sums(self, columns: NDArray[np.float32], groups: int) -> NDArray[np.float64]:
-        rows = columns.shape[1]
-        ruled_out: list[Masks] = list(np.zeros((len(self.values), rows), dtype=self.kind))
-        goes_right = np.empty(rows, dtype=np.bool_)
-        marked: Masks = np.empty(rows, dtype=self.kind)
-        for column, limit, nodes in self.questions:
-            np.greater(columns[column], limit, out=goes_right)
-            for tree, mask in nodes:
-                np.multiply(goes_right.view(np.uint8), mask, out=marked)
-                np.bitwise_or(ruled_out[tree], marked, out=ruled_out[tree])
-        totals = np.zeros((groups, rows))
-        of_group = np.repeat(np.arange(groups), len(self.values) // groups)
-        for tree, group in enumerate(of_group.tolist()):
-            totals[group] += self.values[tree].take(self._reached(ruled_out[tree]))
+        _, trees, _ = self.masks.shape
+        goes_right = columns.take(self.columns, axis=0) > self.limits[:, None]
+        # All bits are set where a row goes right.
+        rows_right = np.negative(goes_right.astype(self.masks.dtype))
+        ruled_out: Masks = np.zeros((trees, columns.shape[1]), dtype=self.masks.dtype)
+        marked: Masks = np.empty_like(ruled_out)
+        for asked, masks in zip(self.asked, self.masks, strict=True):
+            rows_right.take(asked, axis=0, out=marked, mode="clip")
+            marked &= masks
+            ruled_out |= marked
+        leaves = self._reached(ruled_out)
+        leaves += np.arange(0, len(self.values), len(self.values) // trees)[:, None]
+        reached = self.values.take(leaves)
+        totals: NDArray[np.float64] = reached.reshape(groups, -1, columns.shape[1]).sum(axis=1)
         return totals
 
-    def _reached(self, ruled_out: Masks) -> NDArray[np.uint8]:
+    def _reached(self, ruled_out: Masks) -> NDArray[np.int64]:
         """Return the number of the first leaf that is not ruled out."""
-        if self.kind is np.uint8:
+        if self.masks.dtype == np.uint8:
             return FIRST_LEFT.take(ruled_out)
         left = ~ruled_out
+        one = self.masks.dtype.type(1)
         # The ones below the lowest one that is left.
-        first: NDArray[np.uint8] = np.bitwise_count((left & (~left + self.kind(1))) - self.kind(1))
-        return first
+        return np.bitwise_count((left & (~left + one)) - one).astype(np.int64)
 
 
 def _leaves_below(trees: Trees, root: int) -> dict[int, list[int]]:

@@ -22,6 +22,8 @@ CHUNK_PAIRS = 2**16
 LEVELS_TOGETHER = 4
 # Rows whose leaves in all trees are held at once.
 CHUNK_ROWS = 256
+# Read as one piece of 16 bytes.
+NODE = np.dtype([("limit", np.float32), ("column", np.int32), ("left", np.int64)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,22 +98,23 @@ class Trees:
         return np.concatenate(parts, axis=1)
 
     def _descend(self, matrix: NDArray[np.float32]) -> NDArray[np.int64]:
+        table, numbers = self._table
         values = matrix.ravel()
         shape = len(matrix), len(self.roots)
-        nodes = np.tile(self.roots, len(matrix))
+        nodes = np.tile(np.arange(len(self.roots)), len(matrix))
         starts = np.repeat(np.arange(len(matrix)) * matrix.shape[1], len(self.roots))
         found, place = nodes, np.arange(len(nodes))
         for level in range(self.depth):
+            here = table.take(nodes)
             if level % LEVELS_TOGETHER == LEVELS_TOGETHER - 1:
                 # Most have reached a leaf long before the deepest one.
                 found[place] = nodes
-                going = np.flatnonzero(self._is_inner.take(nodes))
-                nodes, starts, place = nodes.take(going), starts.take(going), place.take(going)
-            entries = values.take(starts + self.columns.take(nodes))
-            goes_right = entries > self.limits.take(nodes)
-            nodes = self._children.take(2 * nodes + goes_right)
+                going = np.flatnonzero(here["left"] != nodes)
+                here, starts, place = here.take(going), starts.take(going), place.take(going)
+            entries = values.take(starts + here["column"])
+            nodes = here["left"] + (entries > here["limit"])
         found[place] = nodes
-        return found.reshape(shape)
+        return numbers.take(found).reshape(shape)
 
     @cached_property
     def _masks(self) -> "LeafMasks | None":
@@ -127,10 +130,23 @@ class Trees:
         return np.where(limits > self.thresholds, lower, limits)
 
     @cached_property
-    def _is_inner(self) -> NDArray[np.bool_]:
-        inner: NDArray[np.bool_] = self.left != np.arange(len(self.left))
-        return inner
+    def _table(self) -> tuple[NDArray[np.void], NDArray[np.int64]]:
+        """What a decision reads of a node, and the numbers of the nodes.
 
-    @cached_property
-    def _children(self) -> NDArray[np.int64]:
-        return np.column_stack([self.left, self.right]).ravel()
+        Here they stand in another order: roots first, and right children after left ones.
+        """
+        level = self.roots
+        levels = [level]
+        while len(level):
+            inner = level[self.left[level] != level]
+            level = np.column_stack([self.left[inner], self.right[inner]]).ravel()
+            levels.append(level)
+        numbers = np.concatenate(levels)
+        place = np.empty_like(numbers)
+        place[numbers] = np.arange(len(numbers))
+        table = np.empty(len(numbers), dtype=NODE)
+        table["column"], table["left"] = self.columns[numbers], place[self.left[numbers]]
+        # No row leaves a leaf.
+        leaf = self.left[numbers] == numbers
+        table["limit"] = np.where(leaf, np.float32(np.inf), self.limits[numbers])
+        return table, numbers

@@ -17,6 +17,8 @@ LARGEST_EXPONENT = 300.0
 ROUNDING = 1e-13
 NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 WEIGHTS = WEIGHTS / WEIGHTS.sum()
+# Numbers whose nodes are held at once; more would leave the processor's cache.
+CHUNK_NUMBERS = 512
 
 
 @dataclass(frozen=True)
@@ -108,10 +110,14 @@ class YeoJohnson:
         if self.power == 1.0:
             unit = self.std * self.scale
             return (mean * self.std + self.mean) * self.scale + self.centre, std * unit
-        nodes = self.inverse(mean[..., None] + std[..., None] * NODES)
-        first = nodes @ WEIGHTS
-        second = ((nodes - first[..., None]) ** 2) @ WEIGHTS
-        return first, np.sqrt(second)
+        means, stds = mean.reshape(-1, 1), std.reshape(-1, 1)
+        first, second = np.empty((2, len(means)))
+        for start in range(0, len(means), CHUNK_NUMBERS):
+            part = slice(start, start + CHUNK_NUMBERS)
+            nodes = self.inverse(means[part] + stds[part] * NODES)
+            first[part] = nodes @ WEIGHTS
+            second[part] = (nodes - first[part, None]) ** 2 @ WEIGHTS
+        return first.reshape(mean.shape), np.sqrt(second).reshape(mean.shape)
 
 
 def _spread(values: NDArray[np.float64], centre: float) -> float:
@@ -142,17 +148,18 @@ def _most_likely_power(x: NDArray[np.float64]) -> float:
 
 
 def _psi(x: NDArray[np.float64], power: float) -> NDArray[np.float64]:
-    size = np.log1p(np.abs(x))
-    upper = size if power == 0.0 else np.expm1(power * size) / power
-    rest = 2.0 - power
-    lower = size if rest == 0.0 else np.expm1(rest * size) / rest
-    return np.where(x >= 0, upper, -lower)
+    size, powers = np.log1p(np.abs(x)), _powers(x, power)
+    with np.errstate(invalid="ignore"):
+        return np.sign(x) * np.where(powers == 0.0, size, np.expm1(powers * size) / powers)
 
 
 def _psi_inverse(z: NDArray[np.float64], power: float) -> NDArray[np.float64]:
-    size = np.abs(z)
-    upper = size if power == 0.0 else np.log1p(power * size) / power
-    rest = 2.0 - power
-    lower = size if rest == 0.0 else np.log1p(rest * size) / rest
-    exponent = np.minimum(np.where(z >= 0, upper, lower), LARGEST_EXPONENT)
-    return np.sign(z) * np.expm1(exponent)
+    size, powers = np.abs(z), _powers(z, power)
+    with np.errstate(invalid="ignore"):
+        exponent = np.where(powers == 0.0, size, np.log1p(powers * size) / powers)
+    return np.sign(z) * np.expm1(np.minimum(exponent, LARGEST_EXPONENT))
+
+
+def _powers(x: NDArray[np.float64], power: float) -> NDArray[np.float64]:
+    """Return the power on the side of zero where a number is."""
+    return np.where(x >= 0, power, 2.0 - power)

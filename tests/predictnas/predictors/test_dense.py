@@ -21,6 +21,15 @@ def test_products_and_solutions_are_those_of_torch():
     assert torch.equal(right, before)
 
 
+@pytest.mark.parametrize("rows", [63, 64, 65, 150])
+def test_many_rows_are_solved_block_by_block(rows):
+    generator = torch.Generator().manual_seed(0)
+    factor = torch.randn((rows, rows), generator=generator, dtype=torch.float64).tril()
+    factor.diagonal().abs_().add_(rows)
+    right = torch.randn((rows, 3), generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(factor @ solve_lower(factor, right), right)
+
+
 def test_what_is_above_the_diagonal_does_not_count():
     factor = torch.tensor([[2.0, np.nan], [1.0, 4.0]], dtype=torch.float64)
     right = torch.tensor([[2.0], [9.0]], dtype=torch.float64)
