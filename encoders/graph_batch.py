@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from encoders.arch_graph import ArchGraph
 from encoders.canonical import INPUT, OUTPUT
 from encoders.errors import EncodingError
+from encoders.joined_graphs import JoinedGraphs, unknown_operations
 
 __all__ = ["ABSENT", "GraphBatch"]
 
@@ -121,39 +122,33 @@ class GraphBatch:
         EncodingError
             If a graph carries another operation.
         """
-        code_of = {name: code for code, name in enumerate((*operations, INPUT, OUTPUT))}
-        sizes = np.array([graph.num_nodes for graph in graphs], dtype=np.int64)
-        try:
-            flat = np.fromiter(
-                map(code_of.__getitem__, chain.from_iterable(g.operations for g in graphs)),
-                dtype=np.int64,
-                count=int(sizes.sum()),
-            )
-        except KeyError:
-            found = {name for graph in graphs for name in graph.operations}
-            raise unknown_operations(sorted(found - code_of.keys()), operations) from None
+        joined = JoinedGraphs.of(graphs, operations)
+        sizes, graph_of = np.diff(joined.bounds), joined.graph_of
         nodes = int(sizes.max(initial=2))
-        starts = np.cumsum(sizes) - sizes
-        order = np.fromiter(
-            chain.from_iterable(graph.topological_order() for graph in graphs), np.int64, len(flat)
-        )
-        order += np.repeat(starts, sizes)
-        places = np.arange(len(flat)) - np.repeat(starts, sizes)
-        places[starts + sizes - 1] = nodes - 1
-        place_of = np.empty_like(places)
-        place_of[order] = places
+        # Outputs stand at the last position.
+        place = np.arange(len(joined.codes)) - joined.bounds[graph_of]
+        place[joined.bounds[1:] - 1] = nodes - 1
         codes = np.full((len(graphs), nodes), ABSENT, dtype=np.int64)
-        codes[np.repeat(np.arange(len(graphs)), sizes), place_of] = flat
-
-        edges = np.array(list(chain.from_iterable(graph.edges for graph in graphs)), dtype=np.int64)
-        counts = [len(graph.edges) for graph in graphs]
-        rows = np.repeat(np.arange(len(graphs)), counts)
-        ends = place_of[edges.reshape(-1, 2) + starts[rows, None]]
-        cells = (rows * nodes + ends[:, 0]) * nodes + ends[:, 1]
+        codes[graph_of, place] = joined.codes
+        rows = graph_of[joined.sources] * nodes + place[joined.sources]
+        cells = rows * nodes + place[joined.targets]
         # Validated as a graph each, and placed in topological order.
         adjacency = np.bincount(cells, minlength=len(graphs) * nodes * nodes).astype(np.int32)
         shape = len(graphs), nodes, nodes
         return cls._with(tuple(operations), codes, adjacency.reshape(shape))
+
+    def joined(self) -> JoinedGraphs:
+        """Return the same graphs one after the other, without empty positions."""
+        present = self.codes != ABSENT
+        number = np.cumsum(present).reshape(present.shape) - 1
+        rows, sources, targets = np.nonzero(self.adjacency)
+        repeats = self.adjacency[rows, sources, targets].astype(np.int64)
+        return JoinedGraphs(
+            codes=self.codes[present].astype(np.int64),
+            bounds=np.concatenate([[0], np.cumsum(self.num_nodes)]),
+            sources=np.repeat(number[rows, sources], repeats),
+            targets=np.repeat(number[rows, targets], repeats),
+        )
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -277,11 +272,3 @@ class GraphBatch:
         ):
             object.__setattr__(batch, name, value)
         return batch
-
-
-def unknown_operations(unknown: Sequence[str], operations: Sequence[str]) -> EncodingError:
-    """Return the error for operations that are not in a vocabulary."""
-    return EncodingError(
-        f"expected only the operations {', '.join(operations)}, found {', '.join(unknown)}; "
-        "fit again or give all operations to the encoder"
-    )

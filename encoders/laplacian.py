@@ -9,7 +9,7 @@ from encoders.base import Encoder, check_larger, checked_max_nodes
 from encoders.errors import EncodingError
 from encoders.graph_batch import ABSENT, GraphBatch
 
-__all__ = ["LaplacianEncoder", "laplacian_positions"]
+__all__ = ["LaplacianEncoder", "check_dimensions", "laplacian_positions"]
 
 # Short times see the neighbours of a node, long ones its surroundings.
 HEAT_TIMES = (1.0, 4.0)
@@ -157,15 +157,7 @@ def laplacian_positions(graphs: GraphBatch, dimensions: int) -> NDArray[np.float
     V. P. Dwivedi, X. Bresson. A generalization of transformer networks to graphs. 2020
     (arXiv:2012.09699).
     """
-    if (
-        isinstance(dimensions, bool)
-        or not isinstance(dimensions, (int, np.integer))
-        or dimensions < 0
-    ):
-        raise EncodingError(
-            f"expected positions as a whole number of at least 0, found {dimensions!r}; "
-            "give the number of eigenvectors"
-        )
+    check_dimensions(dimensions)
     nodes = graphs.codes.shape[1]
     absent = graphs.codes == ABSENT
     positions: NDArray[np.float64] = np.zeros((len(graphs), nodes, dimensions))
@@ -185,6 +177,19 @@ def laplacian_positions(graphs: GraphBatch, dimensions: int) -> NDArray[np.float
     signs = np.take_along_axis(positions, first[:, None], axis=1)
     positions *= np.where(signs < 0, -1.0, 1.0)
     return positions
+
+
+def check_dimensions(dimensions: int) -> None:
+    """Raise EncodingError unless it is a number of eigenvectors."""
+    if (
+        isinstance(dimensions, bool)
+        or not isinstance(dimensions, (int, np.integer))
+        or dimensions < 0
+    ):
+        raise EncodingError(
+            f"expected positions as a whole number of at least 0, found {dimensions!r}; "
+            "give the number of eigenvectors"
+        )
 
 
 def _laplacians(graphs: GraphBatch) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ import torch
 from encoders.arch_graph import ArchGraph
 from encoders.errors import EncodingError
 from encoders.graph_batch import ABSENT, GraphBatch
-from encoders.laplacian import laplacian_positions
+from encoders.joined_graphs import JoinedGraphs
+from encoders.laplacian import check_dimensions, laplacian_positions
 
 if TYPE_CHECKING:
     from torch_geometric.data import Batch
@@ -48,37 +49,37 @@ def to_pyg(
     """
     from torch_geometric.data import Batch, Data
 
-    if isinstance(graphs, GraphBatch):
-        arrays = graphs.recoded(operations)
-    else:
-        arrays = GraphBatch.of(list(graphs), operations)
-    if not len(arrays):
+    check_dimensions(positions)
+    given = graphs if isinstance(graphs, GraphBatch) else list(graphs)
+    if not len(given):
         raise EncodingError("expected at least one graph, found none; give the graphs to batch")
-    eigenvectors = laplacian_positions(arrays, positions)
-    present = arrays.codes != ABSENT
-    graph, _ = np.nonzero(present)
-    rows, sources, targets = np.nonzero(arrays.adjacency)
-    number = np.cumsum(present).reshape(present.shape) - 1
+    if isinstance(given, GraphBatch):
+        joined = given.recoded(operations).joined()
+    else:
+        joined = JoinedGraphs.of(given, operations)
+    sources, targets, repeats = joined.distinct_edges()
     width = len(operations)
     # Input, operations, output, where codes are operations, input, output.
     column = np.array([*range(1, width + 1), 0, width + 1])
     real = torch.get_default_dtype()
     tensors = {
-        "x": torch.eye(width + 2)[torch.from_numpy(column[arrays.codes[present]])],
-        "edge_index": torch.from_numpy(
-            np.stack([number[rows, sources], number[rows, targets]]).astype(np.int64)
-        ),
-        "edge_weight": torch.tensor(arrays.adjacency[rows, sources, targets], dtype=real),
+        "x": torch.eye(width + 2)[torch.from_numpy(column[joined.codes])],
+        "edge_index": torch.from_numpy(np.stack([sources, targets])),
+        "edge_weight": torch.from_numpy(repeats).to(real),
     }
     if positions:
-        tensors["position"] = torch.tensor(eigenvectors[present], dtype=real)
+        # Eigenvectors come of dense matrices, which nothing else needs.
+        padded = given if isinstance(given, GraphBatch) else GraphBatch.of(given, operations)
+        eigenvectors = laplacian_positions(padded, positions)[padded.codes != ABSENT]
+        tensors["position"] = torch.tensor(eigenvectors, dtype=real)
 
     # What Batch.from_data_list makes of one Data per graph, but for all of them at once.
-    nodes = torch.from_numpy(np.concatenate([[0], np.cumsum(arrays.num_nodes)]))
-    edges = torch.from_numpy(np.searchsorted(rows, np.arange(len(arrays) + 1)))
-    batch: Any = Batch(_base_cls=Data, batch=torch.from_numpy(graph), ptr=nodes.clone(), **tensors)
-    none = torch.zeros(len(arrays), dtype=torch.int64)
-    batch._num_graphs = len(arrays)
+    nodes = torch.from_numpy(joined.bounds)
+    edges = torch.from_numpy(np.searchsorted(sources, joined.bounds))
+    graph = torch.from_numpy(joined.graph_of)
+    batch: Any = Batch(_base_cls=Data, batch=graph, ptr=nodes.clone(), **tensors)
+    none = torch.zeros(len(joined), dtype=torch.int64)
+    batch._num_graphs = len(joined)
     batch._slice_dict = {name: edges if "edge" in name else nodes for name in tensors}
     batch._inc_dict = {name: nodes[:-1] if name == "edge_index" else none for name in tensors}
     return batch

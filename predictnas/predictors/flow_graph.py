@@ -1,5 +1,6 @@
 """Batches of graphs as the sparse matrices by which their nodes hear from each other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Self
@@ -8,7 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import Batch
+
+from encoders import ArchGraph
+from encoders.pyg import to_pyg
 
 __all__ = ["Flow", "FlowGraphs", "Level", "Pass"]
 
@@ -48,26 +51,42 @@ class FlowGraphs:
     depths: Numbers
 
     @classmethod
-    def of(cls, batch: Batch) -> Self:
-        """Sort the canonical graphs of a batch, see `encoders.pyg.to_pyg`."""
-        nodes, operations = batch.ptr.numpy(), batch.x.argmax(dim=1).numpy()
-        order = np.argsort(batch.batch.numpy()[batch.edge_index[0].numpy()], kind="stable")
-        sources, targets = batch.edge_index.numpy()[:, order]
+    def of(cls, graphs: Sequence[ArchGraph], operations: Sequence[str]) -> Self:
+        """Sort canonical graphs.
+
+        Parameters
+        ----------
+        graphs
+            `b` graphs.
+        operations
+            The `k` operations that they may carry, input and output left out.
+
+        Raises
+        ------
+        EncodingError
+            If a graph carries another operation.
+        """
+        batch = to_pyg(graphs, operations)
+        nodes, codes = batch.ptr.numpy(), batch.x.argmax(dim=1).numpy()
+        sources, targets = batch.edge_index.numpy()
         return cls(
             kinds=batch.x.shape[1],
-            operations=operations,
+            operations=codes,
             nodes=nodes,
             sources=sources,
             targets=targets,
-            counts=np.log2(1 + batch.edge_weight.numpy()[order].astype(np.float64)),
+            counts=np.log2(1 + batch.edge_weight.numpy().astype(np.float64)),
             edges=np.searchsorted(sources, nodes),
             depths=np.stack(
                 [
-                    _depths(sources, targets, len(operations)),
-                    _depths(targets, sources, len(operations)),
+                    _depths(sources, targets, len(codes)),
+                    _depths(targets, sources, len(codes)),
                 ]
             ),
         )
+
+    def __len__(self) -> int:
+        return len(self.nodes) - 1
 
     def taken(self, rows: Numbers) -> "FlowGraphs":
         """Return the graphs with the given numbers, one after the other."""

@@ -7,8 +7,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders import GraphBatch
-from encoders.pyg import to_pyg
 from predictnas.predictors.dense import product
 from predictnas.predictors.flow_graph import Flow, FlowGraphs
 from predictnas.predictors.flow_network import (
@@ -24,8 +22,8 @@ from predictnas.predictors.threads import single_thread
 __all__ = ["predict", "start", "train"]
 
 WEIGHT_DECAY = 0.01
-# Graphs that are embedded at once: the states of their nodes fit into a processor's cache.
-CHUNK_GRAPHS = 256
+# Nodes whose states are computed at once: they fit into a processor's cache.
+CHUNK_NODES = 2048
 # Rows whose hidden units are held at once, for the same reason.
 CHUNK_ROWS = 1024
 
@@ -64,7 +62,7 @@ def start(
 
 def train(
     weights: FlowWeights,
-    graphs: GraphBatch | None,
+    graphs: FlowGraphs | None,
     numbers: NDArray[np.float64],
     targets: NDArray[np.float64],
     seen: NDArray[np.bool_],
@@ -82,7 +80,7 @@ def train(
     weights
         Where to start from, in single precision.
     graphs
-        `n` canonical graphs, None where there are numbers alone.
+        `n` graphs, None where there are numbers alone.
     numbers
         What is known beside every graph, shape ``(n, g)``.
     targets
@@ -125,7 +123,7 @@ def train(
 
 def predict(
     arrays: Sequence[NDArray[np.float64]],
-    graphs: GraphBatch | None,
+    graphs: FlowGraphs | None,
     of_row: NDArray[np.int64],
     numbers: NDArray[np.float64],
 ) -> NDArray[np.float64]:
@@ -136,7 +134,7 @@ def predict(
     arrays
         The weights, in the order of `FlowWeights`.
     graphs
-        The distinct canonical graphs, None where there are numbers alone.
+        The distinct graphs, None where there are numbers alone.
     of_row
         The number of the graph of every row, shape ``(n,)``.
     numbers
@@ -146,13 +144,9 @@ def predict(
         weights = FlowWeights(*(torch.from_numpy(array) for array in arrays))
         heard = weights.read_bias
         if graphs is not None:
-            ordered = _sorted(graphs)
-            chunks = np.split(
-                np.arange(len(graphs)), range(CHUNK_GRAPHS, len(graphs), CHUNK_GRAPHS)
-            )
             # Rows with the same graph share what is made of it, up to the sum with their numbers.
             heard = torch.cat(
-                [hear(weights, Flow(ordered.taken(rows), torch.float64)) for rows in chunks], dim=1
+                [hear(weights, Flow(part, torch.float64)) for part in _parts(graphs)], dim=1
             )
         members, columns, hidden = weights.read_numbers.shape
         reading = weights.read_numbers.transpose(0, 1).reshape(columns, members * hidden)
@@ -169,7 +163,7 @@ def predict(
 
 
 def _batches(
-    graphs: GraphBatch | None,
+    graphs: FlowGraphs | None,
     rows: int,
     batch_size: int,
     steps: int,
@@ -177,14 +171,16 @@ def _batches(
 ) -> Iterator[tuple[Flow | None, Tensor]]:
     """Yield a batch for every step, as a flow and the numbers of its rows."""
     batch, flow = np.arange(rows), None
-    sorted_graphs = None if graphs is None else _sorted(graphs)
     for step in range(steps):
         if rows > batch_size:
             batch = generator.permutation(rows)[:batch_size]
-        if sorted_graphs is not None and (rows > batch_size or step == 0):
-            flow = Flow(sorted_graphs.taken(batch), torch.float32)
+        if graphs is not None and (rows > batch_size or step == 0):
+            flow = Flow(graphs.taken(batch), torch.float32)
         yield flow, torch.from_numpy(batch)
 
 
-def _sorted(graphs: GraphBatch) -> FlowGraphs:
-    return FlowGraphs.of(to_pyg(graphs, graphs.operations))
+def _parts(graphs: FlowGraphs) -> Iterator[FlowGraphs]:
+    """Take graphs apart into pieces of about as many nodes each."""
+    piece = (graphs.nodes[1:] - 1) // CHUNK_NODES
+    for rows in np.split(np.arange(len(graphs)), np.flatnonzero(np.diff(piece)) + 1):
+        yield graphs.taken(rows)

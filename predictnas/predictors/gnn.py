@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import EncodingError, GraphBatch, GraphFeatureEncoder
+from encoders import EncodingError, GraphFeatureEncoder
 from predictnas.errors import InputError
 from predictnas.predictors.checks import check_names, check_number, check_whole_number
 from predictnas.predictors.ensemble import (
@@ -22,6 +22,8 @@ from predictnas.predictors.suggestions import suggest_encoding
 
 if TYPE_CHECKING:
     from optuna import Trial
+
+    from predictnas.predictors.flow_graph import FlowGraphs
 
 __all__ = ["GNNPredictor", "PretrainedFlow"]
 
@@ -182,6 +184,7 @@ class GNNPredictor(EnsemblePredictor):
             If a parameter or the table cannot be used.
         """
         from predictnas.predictors import flow_training
+        from predictnas.predictors.flow_graph import FlowGraphs
         from predictnas.predictors.ranking import squared
 
         self._check_parameters()
@@ -214,7 +217,7 @@ class GNNPredictor(EnsemblePredictor):
                 descriptions.shape[1],
                 generator,
             ),
-            GraphBatch.of(graphs, encoder.operations_),
+            FlowGraphs.of(graphs, encoder.operations_),
             np.empty((len(inputs), 0)),
             descriptions,
             np.ones((members, len(inputs)), dtype=np.bool_),
@@ -339,8 +342,10 @@ class GNNPredictor(EnsemblePredictor):
             )
         return self.pretrained.operations
 
-    def _graphs(self, inputs: Inputs) -> tuple[GraphBatch | None, NDArray[np.int64]]:
+    def _graphs(self, inputs: Inputs) -> "tuple[FlowGraphs | None, NDArray[np.int64]]":
         """Return the distinct canonical graphs, and the number of that of every row."""
+        from predictnas.predictors.flow_graph import FlowGraphs
+
         if inputs.graphs is None:
             return None, np.arange(len(inputs))
         number_of: dict[Any, int] = {}
@@ -348,7 +353,7 @@ class GNNPredictor(EnsemblePredictor):
             number_of.setdefault(graph.canonical(), len(number_of)) for graph in inputs.graphs
         ]
         try:
-            return GraphBatch.of(list(number_of), self.network_operations_), np.array(of_row)
+            return FlowGraphs.of(list(number_of), self.network_operations_), np.array(of_row)
         except EncodingError as error:
             raise InputError(str(error)) from None
 

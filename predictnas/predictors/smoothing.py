@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import EncodingError, GraphBatch, GraphFeatureEncoder
+from encoders import EncodingError, GraphFeatureEncoder
 from predictnas.errors import InputError
 from predictnas.predictors.features import Features, NumericWarps
 from predictnas.predictors.inputs import GRAPH, Inputs
@@ -75,6 +75,7 @@ class ColumnSmoother:
             If there are no graphs or no columns.
         """
         from predictnas.predictors import flow_training
+        from predictnas.predictors.flow_graph import FlowGraphs
         from predictnas.predictors.ranking import squared
 
         if inputs.graphs is None or not inputs.columns:
@@ -100,7 +101,7 @@ class ColumnSmoother:
                 targets.shape[1],
                 generator,
             ),
-            GraphBatch.of([graph.canonical() for graph in inputs.graphs], vocabulary),
+            FlowGraphs.of([graph.canonical() for graph in inputs.graphs], vocabulary),
             numbers,
             targets,
             np.ones((MEMBERS, len(inputs)), dtype=np.bool_),
@@ -129,6 +130,7 @@ class ColumnSmoother:
             If a graph cannot be represented.
         """
         from predictnas.predictors import flow_training
+        from predictnas.predictors.flow_graph import FlowGraphs
 
         assert inputs.graphs is not None
         canonical = [graph.canonical() for graph in inputs.graphs]
@@ -137,7 +139,7 @@ class ColumnSmoother:
         of_row = np.array([number_of[graph] for graph in canonical], dtype=np.int64)
         numbers = self.features.transform(_graphs_of(inputs))
         try:
-            graphs = GraphBatch.of(distinct, self.operations)
+            graphs = FlowGraphs.of(distinct, self.operations)
         except EncodingError as error:
             raise InputError(str(error)) from None
         members = flow_training.predict(self.weights, graphs, of_row, numbers)

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoders import ArchGraph, GraphBatch
-from encoders.pyg import to_pyg
+from encoders import ArchGraph
 from predictnas.predictors.flow_graph import Flow, FlowGraphs
 from predictnas.predictors.flow_network import (
     FlowWeights,
@@ -37,7 +36,7 @@ def weights():
 
 
 def flow(*graphs):
-    return Flow(FlowGraphs.of(to_pyg(list(graphs), OPERATIONS)), torch.float64)
+    return Flow(FlowGraphs.of(graphs, OPERATIONS), torch.float64)
 
 
 def by_hand(weights, graph, member):
@@ -129,8 +128,7 @@ def test_without_graphs_numbers_are_read_alone():
 
 def test_untrained_members_say_nothing_and_differ_inside():
     drawn = initial_weights(2, 2, 4, 0, 8, 1, np.random.default_rng(0))
-    batch = GraphBatch.of([CELL, CHAIN], OPERATIONS)
-    flows = Flow(FlowGraphs.of(to_pyg(batch, OPERATIONS)), torch.float32)
+    flows = Flow(FlowGraphs.of([CELL, CHAIN], OPERATIONS), torch.float32)
     assert (score(drawn, flows, torch.empty(2, 0)) == 0).all()
     points = embed(drawn, flows)
     assert (points[0] - points[1]).abs().max() > 0.1
@@ -147,7 +145,7 @@ def test_derivatives_by_hand_are_those_of_finite_differences(weights):
 
 
 def test_some_graphs_of_many_are_what_they_are_alone(weights):
-    many = FlowGraphs.of(to_pyg([CELL, CHAIN, DEAD], OPERATIONS))
+    many = FlowGraphs.of([CELL, CHAIN, DEAD], OPERATIONS)
     taken = embed(weights, Flow(many.taken(np.array([2, 0, 2])), torch.float64))
     alone = embed(weights, flow(DEAD, CELL, DEAD))
     torch.testing.assert_close(taken, alone, rtol=1e-12, atol=1e-14)

@@ -3,9 +3,10 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau
 
-from encoders import ArchGraph, GraphBatch
+from encoders import ArchGraph
 from predictnas.errors import InputError
 from predictnas.predictors import GNNPredictor, load_predictor, save_predictor
+from predictnas.predictors.flow_graph import FlowGraphs
 from predictnas.predictors.flow_network import FlowWeights
 from predictnas.predictors.flow_training import predict, start, train
 from predictnas.predictors.gnn import _line
@@ -19,7 +20,7 @@ SMALL = {"repeats": 2, "width": 8, "steps": 30, "operations": NasBench201.operat
 def graphs(cells):
     table, accuracy = cells(24)
     operations = ("avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3")
-    batch = GraphBatch.of([graph.canonical() for graph in table["graph"]], operations)
+    batch = FlowGraphs.of([graph.canonical() for graph in table["graph"]], operations)
     numbers = np.random.default_rng(0).standard_normal((24, 2))
     return batch, numbers, accuracy[:, None]
 
