@@ -95,8 +95,9 @@ def correlate_columns(
     target
         Column that holds the truth.
     scores
-        Tables to join by architecture, by an isomorphic one where they lack it; where the label
-        table has a column of the same name, the joined one is called ``NAME@FILE``.
+        Tables to join by architecture, by an isomorphic one where they lack it, averaged as in
+        `rank_candidates`; where the label table has a column of the same name, the joined one is
+        called ``NAME@FILE``.
 
     Raises
     ------
@@ -106,7 +107,7 @@ def correlate_columns(
     table = label_table(labels, space, target)
     columns = table.frame.drop(columns=target)
     for path in scores:
-        extra = read_table(path)
+        extra = _means(path, space)
         rows = _rows_of(table.archs, extra, space, path)
         if not (rows >= 0).any():
             raise InputError(f"{path}: none of its architectures is in the labels")
@@ -127,13 +128,18 @@ def correlate_columns(
 
 def _spelt_as(scores: Path, space: Space, archs: NDArray[np.int64]) -> pd.DataFrame:
     """Read the scores of architectures, spelt as these are and not as an isomorphic one."""
-    known = read_table(scores)
-    held = _held(known, space, scores)
-    known["arch"] = space.format_all(held)
-    known = mean_scores(known, space.keys(held) if "seed" in known else known["arch"].tolist())
+    known = _means(scores, space)
     rows = _rows_of(archs, known, space, scores)
     texts = np.array(space.format_all(archs), dtype=object)
     return known.iloc[rows[rows >= 0]].assign(arch=texts[rows >= 0])
+
+
+def _means(scores: Path, space: Space) -> pd.DataFrame:
+    """Read one row an architecture; with a column ``seed``, isomorphic ones have one of them."""
+    table = read_table(scores)
+    held = _held(table, space, scores)
+    table["arch"] = space.format_all(held)
+    return mean_scores(table, space.keys(held) if "seed" in table else table["arch"].tolist())
 
 
 def _held(table: pd.DataFrame, space: Space, path: Path) -> NDArray[np.int64]:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from predictnas.ranking import rank_candidates
+from predictnas.ranking import correlate_columns, rank_candidates
 from predictnas.scoring import ProxyScorer
 from predictnas.spaces import Space
 
@@ -48,3 +48,23 @@ def test_scores_of_one_architecture_are_averaged(
     )
     scores = dict(zip(found["arch"], found["proxy_params"], strict=True))
     assert scores == {space.format(np.array(arch)): value for arch, value in expected.items()}
+
+
+def test_scores_of_several_seeds_are_averaged_before_they_are_correlated(
+    tmp_path: Path, space: Space
+) -> None:
+    archs = space.sample(8, np.random.default_rng(0))
+    texts = space.format_all(archs)
+    accuracy = np.arange(8.0)
+    labels = pd.DataFrame({"arch": texts, "valid_accuracy": accuracy})
+    # The first seed ranks them the wrong way round; the mean of both, the right way.
+    scores = pd.DataFrame(
+        {
+            "arch": texts * 2,
+            "seed": np.repeat([0, 1], 8),
+            "proxy_noisy": np.concatenate([-accuracy, 3 * accuracy]),
+        }
+    )
+    scores.to_parquet(tmp_path / "scores.parquet")
+    (found,) = correlate_columns(labels, space, "valid_accuracy", [tmp_path / "scores.parquet"])
+    assert (found.column, found.n, found.kendall) == ("proxy_noisy", 8, 1.0)
