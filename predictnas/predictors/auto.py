@@ -10,9 +10,9 @@ from encoders import ArchGraph
 from predictnas.errors import InputError
 from predictnas.predictors.base import PosteriorOver, Predictor
 from predictnas.predictors.checks import check_number, check_whole_number
-from predictnas.predictors.gnn import PretrainedFlow
 from predictnas.predictors.held_out import HeldOut, stack_member
 from predictnas.predictors.inputs import Inputs, read_inputs
+from predictnas.predictors.pretrained_flow import PretrainedFlow
 from predictnas.predictors.sharing import Sharing
 from predictnas.predictors.smoothing import STEPS, ColumnSmoother
 from predictnas.predictors.stacked import StackedPredictor

@@ -1,13 +1,12 @@
 """The ensemble of graph networks."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import EncodingError, GraphFeatureEncoder
+from encoders import EncodingError
 from predictnas.errors import InputError
 from predictnas.predictors.checks import check_names, check_number, check_whole_number
 from predictnas.predictors.ensemble import (
@@ -16,8 +15,9 @@ from predictnas.predictors.ensemble import (
     left_out,
     unseen,
 )
-from predictnas.predictors.features import Features, NumericWarps
-from predictnas.predictors.inputs import GRAPH, Inputs, read_inputs
+from predictnas.predictors.features import Features
+from predictnas.predictors.inputs import Inputs, read_inputs
+from predictnas.predictors.pretrained_flow import PretrainedFlow, fitted_encoder
 from predictnas.predictors.suggestions import suggest_encoding
 
 if TYPE_CHECKING:
@@ -25,41 +25,15 @@ if TYPE_CHECKING:
 
     from predictnas.predictors.flow_graph import FlowGraphs
 
-__all__ = ["GNNPredictor", "PretrainedFlow"]
+__all__ = ["GNNPredictor"]
 
 LOSS_NAMES = ("hinge", "logistic", "squared")
 # How many labels the prior of a slope of 1 is worth, and the smallest slope there may be.
 PRIOR_LABELS, SMALLEST_SLOPE = 2.0, 0.1
 # Scores of members differ by more, or are equal but for rounding errors.
 SMALLEST_RANGE = 1e-6
-# Descriptions of graphs that pretraining asks for are clipped here, in standard deviations.
-LARGEST_DESCRIPTION = 4.0
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class PretrainedFlow:
-    """First weights of graph networks, learned without labels.
-
-    Attributes
-    ----------
-    operations
-        The operations that graphs may carry, zero and identity left out.
-    width
-        The number of entries of a node's state.
-    weights
-        The weights, in the order of `predictnas.predictors.flow_network.FlowWeights`.
-    """
-
-    operations: tuple[str, ...]
-    width: int
-    weights: tuple[Floats, ...]
-
-    @property
-    def members(self) -> int:
-        """The number of networks."""
-        return len(self.weights[-1])
 
 
 class GNNPredictor(EnsemblePredictor):
@@ -183,51 +157,16 @@ class GNNPredictor(EnsemblePredictor):
         InputError
             If a parameter or the table cannot be used.
         """
-        from predictnas.predictors import flow_training
-        from predictnas.predictors.flow_graph import FlowGraphs
-        from predictnas.predictors.ranking import squared
-
         self._check_parameters()
         check_whole_number("steps", steps, 1)
-        inputs = read_inputs(X)
-        if inputs.graphs is None:
-            raise InputError(f"expected a column {GRAPH!r} to pretrain on, found none; give graphs")
-        encoder = _encoder(inputs, self.operations)
-        groups = [_standardised(encoder.transform(inputs.graphs))]
-        if groups[0].shape[1] == 0:
-            raise InputError(
-                "expected architectures with different graphs to pretrain on, found "
-                f"{len(inputs)} alike; give more"
-            )
-        if inputs.columns:
-            groups.append(NumericWarps.learn(inputs.numeric).transform(inputs.numeric))
-        # The squared error is a mean over columns: groups count equally whatever their width.
-        descriptions = np.hstack([group / np.sqrt(group.shape[1]) for group in groups])
-        descriptions *= np.sqrt(descriptions.shape[1] / len(groups))
-        graphs = [graph.canonical() for graph in inputs.graphs]
-        generator = np.random.default_rng(self.random_state)
-        members, width = self.folds * self.repeats, int(self.width)
-        weights = flow_training.train(
-            flow_training.start(
-                members,
-                len(encoder.operations_),
-                width,
-                0,
-                2 * width,
-                descriptions.shape[1],
-                generator,
-            ),
-            FlowGraphs.of(graphs, encoder.operations_),
-            np.empty((len(inputs), 0)),
-            descriptions,
-            np.ones((members, len(inputs)), dtype=np.bool_),
-            loss=squared,
-            learning_rate=0.01,
+        self.pretrained = PretrainedFlow.learn(
+            read_inputs(X),
+            self.operations,
+            members=self.folds * self.repeats,
+            width=int(self.width),
             steps=steps,
-            batch_size=128,
-            generator=generator,
+            seed=self.random_state,
         )
-        self.pretrained = PretrainedFlow(encoder.operations_, width, weights)
         return self
 
     def suggest(self, trial: "Trial") -> dict[str, Any]:
@@ -330,7 +269,7 @@ class GNNPredictor(EnsemblePredictor):
     def _vocabulary(self, inputs: Inputs) -> tuple[str, ...]:
         if inputs.graphs is None:
             return ()
-        operations = _encoder(inputs, self.operations).operations_
+        operations = fitted_encoder(inputs, self.operations).operations_
         if self.pretrained is None:
             return operations
         unknown = sorted(set(operations) - set(self.pretrained.operations))
@@ -361,22 +300,6 @@ class GNNPredictor(EnsemblePredictor):
         if self.features_ is None:
             return np.empty((len(inputs), 0))
         return self.features_.transform(inputs)
-
-
-def _encoder(inputs: Inputs, operations: Sequence[str] | None) -> GraphFeatureEncoder:
-    """Return a fitted encoder, which has checked operations and graphs."""
-    try:
-        return GraphFeatureEncoder(operations).fit(inputs.graphs)
-    except EncodingError as error:
-        raise InputError(str(error)) from None
-
-
-def _standardised(columns: Floats) -> Floats:
-    """Return the columns that vary, with mean 0 and standard deviation 1, without outliers."""
-    varying = columns[:, np.ptp(columns, axis=0) > SMALLEST_RANGE]
-    standardised = (varying - varying.mean(axis=0)) / varying.std(axis=0)
-    clipped: Floats = np.clip(standardised, -LARGEST_DESCRIPTION, LARGEST_DESCRIPTION)
-    return clipped
 
 
 def _line(

@@ -25,8 +25,8 @@ from predictnas.errors import InputError
 from predictnas.predictors.base import Predictor
 from predictnas.predictors.deep_gp import DeepKernel
 from predictnas.predictors.features import Features, GraphEncodings, NumericWarps
-from predictnas.predictors.gnn import PretrainedFlow
 from predictnas.predictors.hyperparameters import Hyperparameters
+from predictnas.predictors.pretrained_flow import PretrainedFlow
 from predictnas.predictors.ridge import LinearHyperparameters
 from predictnas.predictors.smoothing import ColumnSmoother
 from predictnas.predictors.source_task import SourceTask

@@ -7,10 +7,11 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import EncodingError, GraphFeatureEncoder
+from encoders import EncodingError
 from predictnas.errors import InputError
 from predictnas.predictors.features import Features, NumericWarps
 from predictnas.predictors.inputs import GRAPH, Inputs
+from predictnas.predictors.pretrained_flow import fitted_encoder
 
 __all__ = ["STEPS", "ColumnSmoother"]
 
@@ -83,10 +84,7 @@ class ColumnSmoother:
                 f"expected a column {GRAPH!r} and numeric columns to smooth, found "
                 f"{', '.join(inputs.names()) or 'none'}; give both"
             )
-        try:
-            vocabulary = GraphFeatureEncoder(operations).fit(inputs.graphs).operations_
-        except EncodingError as error:
-            raise InputError(str(error)) from None
+        vocabulary = fitted_encoder(inputs, operations).operations_
         features = Features.learn(_graphs_of(inputs), ENCODING, operations)
         warps = NumericWarps.learn(inputs.numeric)
         numbers, targets = features.transform(_graphs_of(inputs)), warps.transform(inputs.numeric)
