@@ -243,6 +243,12 @@ def test_a_form_that_would_explode_is_refused():
         ArchGraph(operations, edges).canonical()
 
 
+def test_a_form_that_is_too_large_without_identities_is_refused_too():
+    graph = ArchGraph(("input", "output"), [(0, 1)] * 100_001)
+    with pytest.raises(EncodingError, match="at most 100,000 edges, found more"):
+        graph.canonical()
+
+
 def test_canonical_order_does_not_depend_on_the_order_of_edges():
     operations = ("input", "a", "a", "output")
     edges = ((0, 1), (0, 2), (0, 2), (1, 3), (2, 3))
