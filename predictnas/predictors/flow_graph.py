@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from encoders import ArchGraph
+from encoders import ArchGraph, EncodingError
 from encoders.pyg import to_pyg
+from predictnas.errors import InputError
 
-__all__ = ["Flow", "FlowGraphs", "Level", "Pass"]
+__all__ = ["Flow", "FlowGraphs", "Level", "Pass", "distinct_graphs"]
 
 Numbers = NDArray[np.int64]
 
@@ -104,6 +105,31 @@ class FlowGraphs:
             edges=edges,
             depths=self.depths[:, of_node],
         )
+
+
+def distinct_graphs(
+    graphs: Sequence[ArchGraph], operations: Sequence[str]
+) -> tuple[FlowGraphs, Numbers]:
+    """Return the distinct canonical forms of graphs, and the number of that of every graph.
+
+    Parameters
+    ----------
+    graphs
+        `n` graphs.
+    operations
+        The operations that canonical forms may carry, input and output left out.
+
+    Raises
+    ------
+    InputError
+        If one carries another operation.
+    """
+    number_of: dict[ArchGraph, int] = {}
+    numbers = [number_of.setdefault(graph.canonical(), len(number_of)) for graph in graphs]
+    try:
+        return FlowGraphs.of(list(number_of), operations), np.array(numbers, dtype=np.int64)
+    except EncodingError as error:
+        raise InputError(str(error)) from None
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import EncodingError
 from predictnas.errors import InputError
 from predictnas.predictors.checks import check_names, check_number, check_whole_number
 from predictnas.predictors.ensemble import (
@@ -283,18 +282,11 @@ class GNNPredictor(EnsemblePredictor):
 
     def _graphs(self, inputs: Inputs) -> "tuple[FlowGraphs | None, NDArray[np.int64]]":
         """Return the distinct canonical graphs, and the number of that of every row."""
-        from predictnas.predictors.flow_graph import FlowGraphs
+        from predictnas.predictors.flow_graph import distinct_graphs
 
         if inputs.graphs is None:
             return None, np.arange(len(inputs))
-        number_of: dict[Any, int] = {}
-        of_row = [
-            number_of.setdefault(graph.canonical(), len(number_of)) for graph in inputs.graphs
-        ]
-        try:
-            return FlowGraphs.of(list(number_of), self.network_operations_), np.array(of_row)
-        except EncodingError as error:
-            raise InputError(str(error)) from None
+        return distinct_graphs(inputs.graphs, self.network_operations_)
 
     def _numbers(self, inputs: Inputs) -> Floats:
         if self.features_ is None:

@@ -7,7 +7,6 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from encoders import EncodingError
 from predictnas.errors import InputError
 from predictnas.predictors.features import Features, NumericWarps
 from predictnas.predictors.inputs import GRAPH, Inputs
@@ -128,18 +127,11 @@ class ColumnSmoother:
             If a graph cannot be represented.
         """
         from predictnas.predictors import flow_training
-        from predictnas.predictors.flow_graph import FlowGraphs
+        from predictnas.predictors.flow_graph import distinct_graphs
 
         assert inputs.graphs is not None
-        canonical = [graph.canonical() for graph in inputs.graphs]
-        distinct = list(dict.fromkeys(canonical))
-        number_of = {graph: number for number, graph in enumerate(distinct)}
-        of_row = np.array([number_of[graph] for graph in canonical], dtype=np.int64)
         numbers = self.features.transform(_graphs_of(inputs))
-        try:
-            graphs = FlowGraphs.of(distinct, self.operations)
-        except EncodingError as error:
-            raise InputError(str(error)) from None
+        graphs, of_row = distinct_graphs(inputs.graphs, self.operations)
         members = flow_training.predict(self.weights, graphs, of_row, numbers)
         others = [n for n, name in enumerate(inputs.columns) if name not in self.columns]
         names = (*self.columns, *(inputs.columns[n] for n in others))
