@@ -163,8 +163,10 @@ def _run_in(
 
     try:
         while True:
-            finished, waiting = _survey(study)
-            left = total - finished - len(running)
+            left = waiting = 0
+            if pool.idle:  # reading the study takes a while: not after every epoch
+                finished, waiting = _survey(study)
+                left = total - finished - len(running)
             while pool.idle and left > 0:
                 if queue is not None and not waiting:
                     waiting = queue.refill(left, running=len(running))

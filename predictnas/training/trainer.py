@@ -217,6 +217,7 @@ def _run_epochs(
 ) -> list[Epoch]:
     train_split, valid_split = splits[:2]
     steps = len(train_split) // recipe.batch_size
+    parameters = list(network.parameters())
     optimizer = _optimizer(network, recipe)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _learning_rate_factor(step, steps, recipe)
@@ -237,7 +238,7 @@ def _run_epochs(
             loss = functional.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(network.parameters(), recipe.gradient_clip)
+            _clip(parameters, recipe.gradient_clip)
             optimizer.step()
             schedule.step()
             loss_sum += loss.detach()
@@ -277,6 +278,15 @@ def _memory_format(network: nn.Module) -> torch.memory_format:
         if isinstance(module, nn.Conv2d)
     )
     return torch.contiguous_format if narrow else torch.channels_last
+
+
+def _clip(parameters: list[nn.Parameter], largest: float) -> None:
+    """Scale the gradients so that their joint Euclidean norm is `largest` at most."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(gradients)
+    # Most steps need no scaling, which small networks feel; to ask a GPU would be to wait for it.
+    if norm.device.type != "cpu" or not norm <= largest:
+        nn.utils.clip_grads_with_norm_(parameters, largest, norm)
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.SGD:

@@ -80,8 +80,12 @@ class TestTraining:
         for one, other in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
             assert torch.equal(one, other)
 
-    def test_one_step_is_nesterov_sgd_worked_by_hand(self) -> None:
-        """One epoch of one batch: w ← w − η (g + λw + m (g + λw)), with no decay on the bias."""
+    @pytest.mark.parametrize("largest", [100.0, 0.05])
+    def test_one_step_is_nesterov_sgd_worked_by_hand(self, largest: float) -> None:
+        """One epoch of one batch: w ← w − η (g + λw + m (g + λw)), with no decay on the bias.
+
+        g is the gradient, scaled to the norm `largest` where its own is larger.
+        """
         images = torch.tensor([[[[1.0]]], [[[2.0]]]])
         split = Split(images, torch.tensor([0, 1]))
         task = Task("hand", split, split, split, 2, (0.0,), (1.0,))
@@ -91,14 +95,17 @@ class TestTraining:
             net[1].bias.zero_()
         recipe = Recipe(
             epochs=1, batch_size=2, learning_rate=0.1, momentum=0.9, weight_decay=0.01,
-            warmup_epochs=0.0, gradient_clip=100.0,
+            warmup_epochs=0.0, gradient_clip=largest,
         )  # fmt: skip
         x, w = np.array([1.0, 2.0]), np.array([0.5, -0.5])
         p = np.exp(np.outer(x, w))
         p /= p.sum(1, keepdims=True)
         error = (p - np.eye(2)) / 2
-        weight_gradient = error.T @ x + 0.01 * w
-        bias_gradient = error.sum(0)
+        norm = np.sqrt(np.sum((error.T @ x) ** 2) + np.sum(error.sum(0) ** 2))
+        assert 0.05 < norm < 100.0
+        scale = min(largest / norm, 1.0)
+        weight_gradient = scale * error.T @ x + 0.01 * w
+        bias_gradient = scale * error.sum(0)
         train(net, task, recipe, seed=0)
         np.testing.assert_allclose(
             net[1].weight.detach()[:, 0], w - 0.1 * 1.9 * weight_gradient, rtol=1e-5
