@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from predictnas.console import progress
 from predictnas.errors import InputError
+from predictnas.finished_trials import add_finished_trials
 from predictnas.importing import import_study
 from predictnas.labels import NOTED_CURVES
 from predictnas.sources import table_path
@@ -66,9 +67,7 @@ def restore_labels(study: optuna.Study, space: Space, source: str) -> int:
         trial for trial in _trials(table, metadata, space, source) if _identity(trial) not in known
     ]
     with progress("taking up labels", len(new)) as advance:
-        for trial in new:
-            study.add_trial(trial)
-            advance()
+        add_finished_trials(study, new, advance)
     return len(new)
 
 
