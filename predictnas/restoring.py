@@ -62,12 +62,20 @@ def restore_labels(study: optuna.Study, space: Space, source: str) -> int:
             f"{source}: expected the columns {', '.join(NEEDED)}, found no "
             f"{', '.join(missing)}; import the study again"
         )
+    _check_values(table, source)
     known = {_identity(trial) for trial in study.get_trials(deepcopy=False)}
-    new = [
-        trial for trial in _trials(table, metadata, space, source) if _identity(trial) not in known
-    ]
+    new: dict[tuple[Any, Any], FrozenTrial] = {}
+    for row, trial in enumerate(_trials(table, metadata, space, source), start=1):
+        twin = new.setdefault(_identity(trial), trial)
+        if twin.value != trial.value:
+            raise InputError(
+                f"{source}, row {row}: valid_accuracy is {trial.value:g}, in an earlier row of the "
+                f"same architecture and seed {twin.value:g}; expected one label of each"
+            )
+    for identity in known & set(new):
+        del new[identity]
     with progress("taking up labels", len(new)) as advance:
-        add_finished_trials(study, new, advance)
+        add_finished_trials(study, list(new.values()), advance)
     return len(new)
 
 
@@ -95,6 +103,20 @@ def _check_meaning(metadata: dict[str, Any], study: optuna.Study, source: str) -
         if metadata.get(name) != ours.get(name)
     ]
     raise InputError(f"{source}: holds other labels: {'; '.join(differing)}; give its own settings")
+
+
+def _check_values(table: pd.DataFrame, source: str) -> None:
+    """Refuse a table of which a row lacks what a label is made of."""
+    for name in NEEDED[1:]:
+        values = pd.to_numeric(table[name], errors="coerce").to_numpy(np.float64, na_value=np.nan)
+        good = np.isfinite(values) & ((values == np.floor(values)) | (name != "seed"))
+        if not good.all():
+            row = int(np.argmin(good))
+            kind = "a whole number" if name == "seed" else "a number"
+            raise InputError(
+                f"{source}, row {row + 1}: expected {kind} as {name}, found "
+                f"{table[name].iloc[row]!r}; leave the row out, or import the study again"
+            )
 
 
 def _trials(

@@ -1,6 +1,8 @@
 """Where studies are: addresses, storages of Optuna, and who may write to a file."""
 
 import contextlib
+import json
+import os
 import sqlite3
 import warnings
 from collections.abc import Callable, Iterator
@@ -128,10 +130,14 @@ def storage_for_writing(
     open: nothing is lost when the process is killed, and after a power failure at most the last
     seconds are, where waiting for the disk after each write takes a second a trial.
 
+    Where the last record of a journal was cut off, the rest of it is dropped.
+
     Parameters and exceptions are those of :func:`open_storage`.
     """
     import sqlalchemy.event
 
+    if address.storage.startswith(_JOURNAL):
+        _drop_torn_line(address.file)
     storage = open_storage(address, on_stale)
     if not address.storage.startswith(_SQLITE):
         yield storage
@@ -145,6 +151,28 @@ def storage_for_writing(
         # The last connection that closes takes the log into the file.
         storage.remove_session()
         storage.engine.dispose()
+
+
+def _drop_torn_line(journal: Path | None) -> None:
+    """Cut off what follows the last whole line, where a process was killed as it wrote.
+
+    Optuna reads over it, but would write the next record behind it, into the same line.
+    """
+    if journal is None or not journal.is_file():
+        return
+    content = journal.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content) and _is_record(content.partition(b"\n")[0]):
+        os.truncate(journal, whole)
+
+
+def _is_record(line: bytes) -> bool:
+    """Whether the line is one of Optuna's journals, and the file no other one given by mistake."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and "op_code" in record
 
 
 def _write_ahead(connection: sqlite3.Connection, _: object) -> None:

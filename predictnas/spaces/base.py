@@ -400,7 +400,11 @@ class Space(ABC):
 
         By default the key of the graph, see `encoders.ArchGraph.key`.
         """
-        return self.graph(arch).key()
+        return self._whole_graph(arch).key()
+
+    def _whole_graph(self, arch: ArchLike) -> ArchGraph:
+        """Return the graph by which architectures are told apart, if `graph` shows less."""
+        return self.graph(arch)
 
     def keys(self, archs: ArrayLike) -> list[str]:
         """Return the keys of architectures (n, len(choices))."""

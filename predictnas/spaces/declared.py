@@ -176,6 +176,10 @@ class DeclaredSpace(Space):
         edges = (*graph.edges, *((last, node) for node in missing))
         return ArchGraph((*operations, *(ZERO for _ in missing)), edges)
 
+    def _whole_graph(self, arch: ArchLike) -> ArchGraph:
+        """Return the traced graph without any ``other``, by which different graphs are equal."""
+        return self._traced(self._one(arch))
+
     @cached_property
     def operations(self) -> tuple[str, ...]:  # type: ignore[override]
         """The operations of traced graphs, without input and output."""
@@ -264,6 +268,8 @@ def _checked(build: Callable[..., Any]) -> Callable[..., "nn.Module"]:
     ) -> "nn.Module":
         from torch import nn
 
+        from proxies.errors import is_out_of_memory
+
         one = self._one(arch)
         sizes = self._scale(scale)
         shape = tuple(input_shape)
@@ -285,7 +291,7 @@ def _checked(build: Callable[..., Any]) -> Callable[..., "nn.Module"]:
         except (MemoryError, PredictNASError):
             raise
         except Exception as error:
-            if "memory" in str(error):
+            if is_out_of_memory(error):
                 raise  # which is told as such where networks are trained and scored
             raise CandidateError(
                 f"{self.name}: {self.format(one)} failed with {_told(error, build)}"

@@ -189,8 +189,10 @@ def _members(text: str) -> tuple[list[list[int]], list[str]]:
         raise InputError(
             f"expected JSON, found {found} at character {error.pos + 1}; write {_NOTATION}"
         ) from error
-    except RecursionError as error:
-        raise InputError(f"expected a cell, found nested JSON; write {_NOTATION}") from error
+    except (RecursionError, ValueError) as error:
+        raise InputError(
+            f"expected a cell, found JSON of great depth or length; write {_NOTATION}"
+        ) from error
     if not isinstance(cell, dict) or cell.keys() != {"matrix", "ops"}:
         raise _malformed("an object with the members matrix and ops", cell)
     matrix, labels = cell["matrix"], cell["ops"]

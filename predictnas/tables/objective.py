@@ -117,7 +117,9 @@ class TableObjective:
         self._labels = labels
         self._places = _Places(labels)
         self._curves = labels.curves.get(curve)
-        self._seconds = None if seconds_column is None else _seconds(labels, seconds_column)
+        self._seconds = None
+        if seconds_column is not None:
+            self._seconds = _seconds(rows[seconds_column], labels, seconds_column)
 
     def __call__(self, trial: "optuna.Trial") -> float:
         """Look up the architecture that ``trial`` suggests."""
@@ -204,12 +206,16 @@ def _of_seed(table: pd.DataFrame, seed: int | None) -> pd.DataFrame:
     if rows.empty:
         found = ", ".join(map(str, sorted(set(table[SEED]))[:10]))
         raise InputError(f"the table holds no training with seed {seed}; its seeds are: {found}")
-    return rows.reset_index(drop=True)
+    # Without the column: isomorphic architectures would count as trainings of one, and be averaged.
+    return rows.drop(columns=SEED).reset_index(drop=True)
 
 
-def _seconds(labels: LabelTable, column: str) -> NDArray[np.float64]:
-    """Return the seconds of all trainings of every architecture, shape (n,)."""
-    if column in labels.frame:
+def _seconds(given: pd.Series, labels: LabelTable, column: str) -> NDArray[np.float64]:
+    """Return the seconds of all trainings of every architecture, shape (n,).
+
+    A mean over seeds would not show that those of one are not given.
+    """
+    if column in labels.frame and given.notna().all():
         seconds = labels.frame[column].to_numpy(dtype=np.float64) * labels.num_labels
         if np.isfinite(seconds).all() and np.all(seconds >= 0):
             return np.asarray(seconds)

@@ -13,6 +13,7 @@ from torch.nn import functional
 from predictnas.errors import CandidateError, InputError
 from predictnas.training.recipe import Recipe
 from predictnas.training.tasks import Split, Task
+from proxies.errors import is_out_of_memory
 
 __all__ = [
     "Epoch",
@@ -119,7 +120,7 @@ def out_of_memory_fails(device: torch.device | str) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise CandidateError(f"out of memory on {device}") from error
 
@@ -310,7 +311,7 @@ _FUSED = ("cpu", "cuda")
 def _learning_rate_factor(step: int, steps: int, recipe: Recipe) -> float:
     warmup = recipe.warmup_epochs * steps
     if step < warmup:
-        return (step + 1) / warmup if warmup >= 1 else 1.0
+        return min((step + 1) / warmup, 1.0)  # a warm-up may end within a step
     total = max(recipe.epochs * steps - warmup, 1)
     return 0.5 * (1 + math.cos(math.pi * min((step - warmup) / total, 1.0)))
 
@@ -331,10 +332,3 @@ def _augment(images: Tensor, recipe: Recipe, generator: torch.Generator) -> Tens
         # Indexing moves the channels last; put them back.
         images = padded[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
     return images
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text

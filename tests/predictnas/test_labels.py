@@ -319,6 +319,31 @@ class TestStorages:
                 )
         assert len(labels_frame(load_study(address))) == 2
 
+    def test_a_journal_that_was_cut_off_loses_its_last_record_alone(
+        self, tmp_path: Path, space: Space, tiny_task: Task, tiny_recipe: Recipe
+    ) -> None:
+        file = tmp_path / "labels.log"
+        address = StudyAddress.parse(f"journal:///{file}")
+        objective = TrainingObjective(space, tiny_task, tiny_recipe, device="cpu")
+        for arch in (TRIVIAL, (0, 0, 0, 2, 0, 0)):
+            with open_study(address, space, tiny_task, tiny_recipe) as study:
+                enqueue_architectures(study, space, [arch], origin="given")
+                run_trials(study, objective, 1 + (arch != TRIVIAL))
+            if arch == TRIVIAL:
+                file.write_bytes(file.read_bytes() + b'{"op_code":4,"study')
+        labels = labels_frame(load_study(address))
+        assert list(labels["arch"]) == [space.format(TRIVIAL), space.format((0, 0, 0, 2, 0, 0))]
+
+    def test_what_is_no_journal_is_left_as_it_is(
+        self, tmp_path: Path, space: Space, tiny_task: Task, tiny_recipe: Recipe
+    ) -> None:
+        file = tmp_path / "notes.txt"
+        file.write_text("one\ntwo")
+        address = StudyAddress.parse(f"journal:///{file}")
+        with pytest.raises(InputError), open_study(address, space, tiny_task, tiny_recipe):
+            pass
+        assert file.read_text() == "one\ntwo"
+
 
 WORKER = """
 import sys

@@ -1,5 +1,6 @@
 """A study becomes a table, and the table a study again, which goes on where the first ended."""
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -110,6 +111,43 @@ def test_labels_of_something_else_are_refused(
 ) -> None:
     other = tmp_path / "other.parquet"
     write_table(read_table(table), other, metadata={**read_metadata(table), **changes})
+    address = StudyAddress.parse(f"sqlite:///{tmp_path}/second.db")
+    with open_study(address, space, tiny_task, tiny_recipe) as study:
+        with pytest.raises(InputError, match=message):
+            restore_labels(study, space, str(other))
+        assert not study.get_trials()
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("valid_accuracy", math.nan, "row 2: expected a number as valid_accuracy, found .*nan"),
+        ("test_accuracy", math.nan, "row 2: expected a number as test_accuracy, found .*nan"),
+        ("seconds", math.inf, "row 2: expected a number as seconds, found .*inf"),
+        ("seed", 0.5, "row 2: expected a whole number as seed, found .*0.5"),
+        ("seed", math.nan, "row 2: expected a whole number as seed, found .*nan"),
+        ("arch", None, r"row 2: valid_accuracy is 1, in an earlier row of the same arch.* seed \d"),
+    ],
+)
+def test_rows_that_are_no_labels_are_refused_before_any_is_taken_up(
+    tmp_path: Path,
+    space: Space,
+    tiny_task: Task,
+    tiny_recipe: Recipe,
+    table: Path,
+    column: str,
+    value: float | None,
+    message: str,
+) -> None:
+    rows = read_table(table)
+    if value is None:  # the first row again, with another label
+        rows.loc[1] = rows.loc[0]
+        rows.loc[1, "valid_accuracy"] = 1.0
+    else:
+        rows[column] = rows[column].astype(float)
+        rows.loc[1, column] = value
+    other = tmp_path / "other.parquet"
+    write_table(rows, other, metadata=read_metadata(table))
     address = StudyAddress.parse(f"sqlite:///{tmp_path}/second.db")
     with open_study(address, space, tiny_task, tiny_recipe) as study:
         with pytest.raises(InputError, match=message):

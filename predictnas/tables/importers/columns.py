@@ -44,7 +44,7 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
     names = read_schema(source)
     wanted = {"arch": options.arch_column, **options.columns}
     if not options.columns:
-        wanted |= {name: name for name in names if name != options.arch_column}
+        wanted |= {name: name for name in names if name not in {options.arch_column, "arch"}}
     missing = [column for column in wanted.values() if column not in names]
     if missing:
         raise InputError(
@@ -58,8 +58,9 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
             raise InputError(f"{source}: the column {wanted[name]!r} holds no numbers")
     parsed([str(text) for text in frame["arch"]], space, source)
     for name in frame.columns.drop("arch"):
-        if "accuracy" in name:
-            frame[name] = _percent(frame[name], options.units, wanted[name])
+        numeric = pd.api.types.is_numeric_dtype(frame[name].dtype)
+        if "accuracy" in name and (numeric or name.startswith(CURVE_PREFIX)):
+            frame[name] = _percent(frame[name], options.units, wanted[name], source)
     check_units(frame, "percent", source=source)
     if SEED in frame and not pd.api.types.is_integer_dtype(frame[SEED].dtype):
         raise InputError(f"{source}: the column for seeds must hold whole numbers")
@@ -72,8 +73,9 @@ def _read(source: str, columns: list[str], arch_column: str) -> pd.DataFrame:
         if table_suffix(source) == ".parquet":
             found: pd.DataFrame = pq.read_table(source, columns=columns).to_pandas()
             return found
+        # Not as a type: an architecture may be spelt "None", which would be read as none.
         text = {arch_column: str}
-        return pd.read_csv(source, dtype=text, usecols=columns, encoding="utf-8-sig")
+        return pd.read_csv(source, converters=text, usecols=columns, encoding="utf-8-sig")
 
     frame: pd.DataFrame = guarded(source, "table", read)
     if frame.empty:
@@ -81,13 +83,17 @@ def _read(source: str, columns: list[str], arch_column: str) -> pd.DataFrame:
     return frame
 
 
-def _percent(column: pd.Series, units: str, name: str) -> pd.Series:
+def _percent(column: pd.Series, units: str, name: str, source: str) -> pd.Series:
     """Return accuracies, or curves of accuracies, in percent."""
     if pd.api.types.is_numeric_dtype(column.dtype):
         values = column.to_numpy(dtype=np.float64, na_value=np.nan)
         return pd.Series(in_percent(values, units, name), index=column.index)
-    curves = [
-        None if curve is None else in_percent(np.asarray(curve, dtype=np.float64), units, name)
-        for curve in column
-    ]
+    try:
+        arrays = [None if curve is None else np.asarray(curve, np.float64) for curve in column]
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{source}: expected lists of numbers in the column {name!r}, one an epoch; leave it "
+            "out, or give the table as Parquet"
+        ) from None
+    curves = [None if array is None else in_percent(array, units, name) for array in arrays]
     return pd.Series(curves, index=column.index, dtype=object)

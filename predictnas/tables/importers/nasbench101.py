@@ -61,7 +61,10 @@ def import_nasbench101(source: str, options: ImportOptions) -> list[ImportedTabl
     noted: list[tuple[Any, Any]] = []
     for number, record in enumerate(_records(source), start=1):
         where = f"{source}, record {number}"
-        flat = {**record, **record.get("fixed_metrics", {})}
+        fixed = record.get("fixed_metrics", {})
+        if not isinstance(fixed, dict):
+            raise InputError(f"{where}: expected an object as fixed_metrics, found {fixed!r:.60}")
+        flat = {**record, **fixed}
         texts.append(_text(flat, where))
         noted.append((flat.get("module_hash"), flat.get("trainable_parameters")))
         rows += [{"record": number - 1, **row} for row in _trainings(flat, where)]

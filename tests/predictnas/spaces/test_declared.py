@@ -1,6 +1,8 @@
 """Spaces that users declare, beyond what holds for every space."""
 # ruff: noqa: RUF012 - dictionaries as users write them
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -125,6 +127,24 @@ def test_what_the_graph_does_not_show_is_never_merged_unless_asked_for():
     assert len(set(Merged().keys(rows))) == 4
 
 
+def test_keys_of_graphs_tell_operations_apart_that_encodings_do_not():
+    """Widths that three choices make together are beyond a survey of pairs."""
+
+    class Products(DeclaredSpace):
+        choices = {"a": (2, 3, 5, 7), "b": (1, 11, 13, 17), "c": (1, 19, 23, 29, 31)}
+        example_shape = SHAPE
+        key = Space.key
+
+        def build(self, arch, input_shape, num_classes):
+            width = math.prod(self.options(arch).values())
+            return nn.Sequential(nn.Flatten(), nn.LazyLinear(width), nn.LazyLinear(num_classes))
+
+    space = Products()
+    rows = space.iterate()
+    assert len({graph.key() for graph in space.graphs(rows)}) < len(rows) == 80
+    assert len(set(space.keys(rows))) == 80
+
+
 def test_a_large_space_is_surveyed_not_enumerated():
     class Large(DeclaredSpace):
         choices = {f"layer_{number}": (1, 2, 3, 4) for number in range(8)}
@@ -238,6 +258,14 @@ def test_lacking_memory_is_left_to_be_told_as_such():
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried")
 
     with pytest.raises(RuntimeError, match="^DefaultCPUAllocator"):
+        failing(build).build((0, 0, 0, 0), SHAPE, 5)
+
+
+def test_an_argument_called_memory_is_no_lack_of_it():
+    def build(*_):
+        return nn.Sequential(nn.Flatten(), nn.TransformerDecoderLayer(16, 2))
+
+    with pytest.raises(CandidateError, match="failed with .*'memory'"):
         failing(build).build((0, 0, 0, 0), SHAPE, 5)
 
 

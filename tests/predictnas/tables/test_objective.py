@@ -64,6 +64,16 @@ def test_a_seed_is_one_training():
     assert attrs(trials, "key") == SPACE.keys(ARCHS)
 
 
+def test_a_seed_is_one_training_of_twins_too():
+    table = table_of([ONE, TWIN])
+    table.loc[table["arch"] == SPACE.format(TWIN), "valid_accuracy"] += 7
+    objective = TableObjective(table, SPACE, seed=0)
+    trials = ask(objective, [TWIN])
+    assert trials[0].value == 62.0
+    assert attrs(trials, "virtual_seconds") == [20.0]
+    assert objective.test_accuracy(ONE) == 52.0
+
+
 def test_the_mean_of_seeds_costs_all_of_them():
     trials = ask(TableObjective(table_of(ARCHS), SPACE), ARCHS)
     assert [trial.value for trial in trials] == [80.5, 55.5, 50.5]
@@ -191,6 +201,7 @@ def test_there_may_be_no_clock():
         ({}, {"seed": 7}, "no training with seed 7; its seeds are: 0, 1"),
         ({"drop": "seed"}, {"seed": 0}, "does not say its seeds; leave out the seed 0"),
         ({"seconds": np.nan}, {}, "'seconds' must hold the seconds of every training"),
+        ({"unknown": 1}, {}, "'seconds' must hold the seconds of every training"),
         ({"seconds": "long"}, {}, "'seconds' must hold the seconds of every training"),
     ],
 )
@@ -198,6 +209,8 @@ def test_tables_that_do_not_fit_are_refused(change, options, message):
     table = table_of(ARCHS).drop(columns=[change["drop"]] if "drop" in change else [])
     if "seconds" in change:
         table["seconds"] = change["seconds"]
+    if "unknown" in change:
+        table.loc[change["unknown"], "seconds"] = np.nan
     with pytest.raises(InputError, match=message):
         TableObjective(table, SPACE, **options)
 

@@ -162,6 +162,12 @@ class TestSchedule:
         expected = 0.5 * (1 + np.cos(np.pi * np.arange(41) / 40))
         np.testing.assert_allclose(factors[10:], expected, atol=1e-12)
 
+    @pytest.mark.parametrize("warmup", [0.06, 0.1, 0.5])
+    def test_a_warm_up_that_ends_within_a_step_does_not_overshoot(self, warmup: float) -> None:
+        recipe = Recipe(epochs=5, warmup_epochs=warmup)
+        factors = [_learning_rate_factor(step, 19, recipe) for step in range(96)]
+        assert max(factors) == 1.0
+
 
 class TestAugmentation:
     def test_shift_moves_whole_images(self) -> None:

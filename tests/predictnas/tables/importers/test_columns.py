@@ -49,6 +49,22 @@ def test_named_columns_come_out_in_percent(tmp_path, frame, suffix):
     assert list(whole.frame) == ["arch", "run", "acc", "hours", "note"]
 
 
+def test_the_column_that_was_named_holds_the_architectures(tmp_path, frame):
+    frame.insert(0, "arch", frame["widths"].tolist()[::-1])
+    frame["accuracy_source"] = "paper"
+    frame.to_csv(tmp_path / "labels.csv", index=False)
+    table = read(tmp_path / "labels.csv", arch_column="widths")
+    assert table.frame["arch"].tolist() == frame["widths"].tolist()
+    assert set(table.frame["accuracy_source"]) == {"paper"}
+
+
+def test_curves_that_a_csv_file_cannot_hold_are_refused(tmp_path, frame):
+    frame["curve_valid_accuracy"] = "[0.1 0.5]"
+    frame.to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(InputError, match="expected lists of numbers in the column 'curve_valid_ac"):
+        read(tmp_path / "labels.csv", arch_column="widths")
+
+
 def test_one_column_may_be_taken_twice(tmp_path, frame):
     frame.to_csv(tmp_path / "labels.csv", index=False)
     columns = {"valid_accuracy": "acc", "share": "acc"}

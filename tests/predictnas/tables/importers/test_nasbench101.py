@@ -164,6 +164,7 @@ def test_published_hashes_and_parameters_hold(read):
         ([queried(POOL, "high")], "as a fraction from 0 to 1, found 'high'"),
         ([{**POOL, "computed_metrics": []}], "expected as computed_metrics"),
         ([{**POOL, "computed_metrics": {}}], "record 1: holds no training"),
+        ([{**POOL, "fixed_metrics": None}], "record 1: expected an object as fixed_metrics, found"),
         ([{**queried(POOL, 0.9), "module_operations": ["input", "dense", "output"]}], "dense"),
     ],
 )
