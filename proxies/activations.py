@@ -103,7 +103,7 @@ def _patterns(signs: torch.Tensor) -> torch.Tensor:
 
     A word holds the bits of 64 samples: two parts of 22 and one of 20.
     """
-    powers = 2.0 ** torch.arange(_BITS, device=signs.device)
+    powers = 2.0 ** torch.arange(_BITS, dtype=torch.float32, device=signs.device)
     words = []
     for block in torch.split(signs, 64):
         parts = [

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import OrderedDict
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,16 +20,23 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 
 from proxies.errors import UndefinedProxyError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
-__all__ = ["gaussian", "lent", "random_streams"]
+__all__ = ["gaussian", "lent", "random_streams", "without_autocast"]
 
 # Modules that hand their attribute `dropout` to a function instead of holding a dropout layer.
 _OWN_DROPOUT = (nn.MultiheadAttention, nn.RNNBase)
+# The functions that layers of dropout call, and models without such layers.
+_DROPOUTS = {
+    *("dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d"),
+    *("alpha_dropout", "alpha_dropout_", "feature_dropout", "feature_dropout_"),
+    *("feature_alpha_dropout", "feature_alpha_dropout_"),
+}
 # Modules whose `weight` and `bias` are initialised anew by redrawing.
 _LAYERS = (_ConvNd, nn.Linear)
 _NORMALISATIONS = (_NormBase, nn.GroupNorm, nn.LayerNorm, nn.RMSNorm)
@@ -68,6 +75,19 @@ def random_streams(seed: int, device: torch.device) -> Iterator[None]:
         torch.set_rng_state(torch_state)
         if on_cuda:
             torch.cuda.set_rng_state_all(cuda_states)
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    """Return a context in which the autocast of a caller has no effect.
+
+    Parameters
+    ----------
+    device
+        Where the measurement runs.
+    """
+    if not torch.is_autocast_enabled(device.type):
+        return nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def gaussian(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
@@ -110,8 +130,8 @@ def lent(
     seed
         Seed of the global random streams inside.
     training
-        Training mode (normalisation by batch statistics) or evaluation mode. Dropout layers are
-        off in both: a score describes the network, not a random part of it.
+        Training mode (normalisation by batch statistics) or evaluation mode. Dropout is off in
+        both, as a layer or as a function: a score describes the network, not a random part of it.
     dtype
         The floating-point type of the copies; their own if not given.
     absolute
@@ -145,8 +165,12 @@ def lent(
         stack.enter_context(random_streams(seed, device))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
-        if torch.is_autocast_enabled(device.type):
-            stack.enter_context(torch.autocast(device.type, enabled=False))
+        stack.enter_context(without_autocast(device))
+        if training:
+            stack.enter_context(_WithoutDropout())
+        if any(map(_is_compiled, modules)):
+            # Compiled code does not go through the modes by which passes see what is called.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         leaves, stand_ins = _leaves(model, device, dtype, absolute, redraw)
         if channels_last:
             for module in modules:
@@ -170,6 +194,33 @@ def lent(
             for module, attributes in before:
                 module.__dict__.clear()
                 module.__dict__.update(attributes)
+
+
+class _WithoutDropout(TorchFunctionMode):
+    """Leaves out dropout that a model calls as a function."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run the call, or return what dropout was given."""
+        kwargs = dict(kwargs or {})
+        name = getattr(func, "__name__", "")
+        if name in _DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        if name == "scaled_dot_product_attention":
+            # The fifth argument.
+            args = (*args[:4], *((0.0,) if len(args) > 4 else ()), *args[5:])
+            kwargs |= {"dropout_p": 0.0} if "dropout_p" in kwargs else {}
+        return func(*args, **kwargs)
+
+
+def _is_compiled(module: nn.Module) -> bool:
+    """Whether a module, or its call, is what ``torch.compile`` made of it."""
+    return hasattr(module, "_orig_mod") or module._compiled_call_impl is not None
 
 
 def _leaves(

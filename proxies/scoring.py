@@ -11,6 +11,7 @@ import torch
 
 import proxies
 from proxies.errors import UndefinedProxyError, reason_of
+from proxies.isolation import without_autocast
 from proxies.passes.splits import SPLITS
 from proxies.probe import Probe
 
@@ -150,7 +151,8 @@ def score(
         start = time.perf_counter()
         try:
             _check_precision(probe, function)
-            value, status = float(function(probe)), "ok"
+            with without_autocast(probe.subject.device):
+                value, status = float(function(probe)), "ok"
         except Exception as error:  # noqa: BLE001 - one proxy's failure is its status
             value, status = math.nan, reason_of(error)
         if status == "ok" and not math.isfinite(value):

@@ -26,9 +26,9 @@ def score_to_file(
 ) -> pd.DataFrame:
     """Score what a file lacks of architectures and proxies, and add it to the file.
 
-    Isomorphic architectures are scored once, in the spelling that came first. Nothing that the
-    file holds is computed again or lost: rows and columns that are not asked for stay. However
-    this ends, what was scored is on disk.
+    Isomorphic architectures are scored once, in the spelling that came first, be it that of an
+    earlier run. Nothing that the file holds is computed again or lost: rows and columns that are
+    not asked for stay. However this ends, what was scored is on disk.
 
     Parameters
     ----------
@@ -66,7 +66,8 @@ def score_to_file(
         if len(lacking) < len(keys):
             on_step(f"{path} holds {len(keys) - len(lacking)} of {len(keys)} architectures already")
         todo = list(lacking)
-        jobs = [(distinct[key], lacking[key]) for key in todo]
+        # In the spelling that the file has: another one builds another network.
+        jobs = [(file.arch(key) or distinct[key], lacking[key]) for key in todo]
         try:
             with (
                 progress("scoring", len(jobs)) as advance,

@@ -16,7 +16,7 @@ import proxies
 from predictnas.errors import InputError
 from predictnas.scoring.scorer import score_table
 from predictnas.scoring.setting import ArchScores, lacked_memory
-from predictnas.spaces import Space
+from predictnas.spaces import Arch, Space
 from predictnas.tables import read_metadata, read_table, table_suffix, write_table
 
 __all__ = ["ScoreFile"]
@@ -94,6 +94,11 @@ class ScoreFile:
         row = self._rows.get(key)
         scores = {} if row is None else row.scores
         return [name for name in names if name not in scores or lacked_memory(scores[name][1])]
+
+    def arch(self, key: str) -> Arch | None:
+        """Return the architecture that the file holds the scores of, None where it holds none."""
+        row = self._rows.get(key)
+        return None if row is None else self.space.parse(row.arch)
 
     def add(self, key: str, arch: str, scores: ArchScores) -> None:
         """Keep scores of an architecture, on disk when this returns.

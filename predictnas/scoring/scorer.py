@@ -190,6 +190,7 @@ class ProxyScorer:
         """
         return {
             "space": self.space.name,
+            **self._choices(),
             "task_fingerprint": self.task.fingerprint,
             "scale": dict(sorted(self.recipe.scale.items())),
             "seed": self.seed,
@@ -198,6 +199,11 @@ class ProxyScorer:
             "dtype": self.dtype or str(torch.get_default_dtype()).removeprefix("torch."),
             "versions": {"predictnas": __version__, "torch": torch.__version__},
         }
+
+    def _choices(self) -> dict[str, str]:
+        """Return what tells spaces of one name apart, where something does."""
+        identity = self.space.identity
+        return {} if identity == self.space.name else {"space_identity": identity}
 
     def provenance(self) -> dict[str, Any]:
         """Return the conditions, with what else a reader wants to know of the scores."""

@@ -224,9 +224,7 @@ def _read_csv(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
 
 def _csv(path: Path, nrows: int | None = None) -> pd.DataFrame:
     # "utf-8-sig" also reads the files that spreadsheets begin with a byte order mark.
-    # Not as a type: an architecture may be spelt "None", which would be read as none.
-    text = {"arch": str}
-    return pd.read_csv(path, converters=text, encoding="utf-8-sig", nrows=nrows)
+    return pd.read_csv(path, dtype={"arch": str}, encoding="utf-8-sig", nrows=nrows)
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) -> None:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from proxies.isolation import without_autocast
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -35,7 +37,7 @@ def count_agreements(layers: Iterable[torch.Tensor], samples: int) -> torch.Tens
         agreement = agreement.to(layer.device)
         # Whole numbers below 2²⁴ are exact in float32, whatever the order of summation; those
         # above 256 are not in the types that a caller's autocast would take.
-        with torch.autocast(layer.device.type, enabled=False):
+        with without_autocast(layer.device):
             for block in torch.split(layer, 2**22, dim=1):
                 both = _products(block).double()
                 on = both.diagonal()

@@ -6,14 +6,17 @@ come from here, so that asking for several of them costs one forward pass.
 
 from __future__ import annotations
 
+import random
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxies.errors import UndefinedProxyError, is_out_of_memory, reason_of
 from proxies.passes.forward import Forward
+from proxies.passes.layers import OverwrittenError
 from proxies.passes.products import PRODUCTS, hessian_form
 
 if TYPE_CHECKING:
@@ -89,15 +92,32 @@ def _sweep(
     twice: bool,
 ) -> dict[str, Any]:
     """Take the samples so many at a time and put the shares of every product together."""
+    try:
+        return _swept(subject, size, shares, twice=twice, copies=False)
+    except OverwrittenError:
+        # In a loan of its own: buffers and random streams have gone on in the first.
+        return _swept(subject, size, shares, twice=twice, copies=True)
+
+
+def _swept(
+    subject: Subject,
+    size: int,
+    shares: dict[str, tuple[Callable[[Forward], Any], Callable[[Any, Any], Any]]],
+    *,
+    twice: bool,
+    copies: bool,
+) -> dict[str, Any]:
     found: dict[str, Any] = {}
     with subject.lent(training=True) as leaves:
         for start in range(0, subject.batch_size, size):
             try:
                 rows = slice(start, start + size)
                 watched = "channel_saliency" in shares
-                forward = Forward(subject, leaves, rows, watch_layers=watched, twice=twice)
+                forward = Forward(
+                    subject, leaves, rows, watch_layers=watched, copies=copies, twice=twice
+                )
             except Exception as error:
-                if is_out_of_memory(error):
+                if is_out_of_memory(error) or isinstance(error, OverwrittenError):
                     raise
                 return dict.fromkeys(shares, UndefinedProxyError(reason_of(error)))
             for product, (share, merge) in shares.items():
@@ -187,4 +207,10 @@ def memory_saver(device: torch.device) -> AbstractContextManager[Any]:
 
 def _random_states(device: torch.device) -> list[torch.Tensor]:
     on_cuda = device.type == "cuda"
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if on_cuda else [])]
+    names = np.random.get_state(legacy=False)  # noqa: NPY002 - a model may draw from it
+    return [
+        torch.get_rng_state(),
+        *([torch.cuda.get_rng_state(device)] if on_cuda else []),
+        torch.tensor(random.getstate()[1]),
+        torch.tensor([*names["state"]["key"].tolist(), names["state"]["pos"]]),
+    ]

@@ -70,7 +70,7 @@ def blocks_of(model: nn.Module) -> list[nn.Module]:
                 found.append(child)
 
     visit(model)
-    return found
+    return list(dict.fromkeys(found))  # one that stands in two containers is one block
 
 
 def _is_stage(module: nn.Module) -> bool:
@@ -196,6 +196,12 @@ class _Sums:
     def add(self, features: list[_Feature]) -> None:
         if not self._origins:
             self._begin(features)
+        channels = [feature.value.shape[feature.channels] for feature in features]
+        if channels != [len(origin) for origin in self._origins]:
+            raise UndefinedProxyError(
+                "expected the same blocks to run for every part of the batch, found that samples "
+                "decide which run; give no micro_batch"
+            )
         for index, feature in enumerate(features):
             rows = feature.rows - self._origins[index]
             self._first[index] += rows.sum(0, dtype=torch.float64)

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from proxies.errors import UndefinedProxyError
-from proxies.passes.layers import LayerWatcher, OverwrittenError, layer_weights
+from proxies.passes.layers import LayerWatcher, layer_weights
 from proxies.passes.second_order import TwiceDifferentiable
 
 if TYPE_CHECKING:
@@ -35,8 +35,15 @@ class Forward:
         The samples.
     watch_layers
         Whether to remember what comes out of layers.
+    copies
+        Whether to hand on copies of what is remembered, which the model may write into.
     twice
         Whether gradients of the loss will be differentiated again.
+
+    Raises
+    ------
+    OverwrittenError
+        If the model wrote into what should be remembered: it needs `copies`, in a fresh loan.
     """
 
     def __init__(
@@ -46,6 +53,7 @@ class Forward:
         rows: slice,
         *,
         watch_layers: bool = False,
+        copies: bool = False,
         twice: bool = False,
     ) -> None:
         self.subject = subject
@@ -57,13 +65,8 @@ class Forward:
         self.inputs = [x.requires_grad_() for x in inputs if x.is_floating_point()]
         self.size = len(inputs[0])
         self.second_order = TwiceDifferentiable(self.weights.values()) if twice else None
-        self.watcher = LayerWatcher() if watch_layers else None
-        try:
-            self.output = self._run(inputs)
-        except OverwrittenError:
-            self.watcher = LayerWatcher(copies=True)
-            self.second_order = TwiceDifferentiable(self.weights.values()) if twice else None
-            self.output = self._run(inputs)
+        self.watcher = LayerWatcher(copies=copies) if watch_layers else None
+        self.output = self._run(inputs)
 
     def _run(self, inputs: list[torch.Tensor]) -> torch.Tensor:
         with ExitStack() as stack:

@@ -86,6 +86,15 @@ def sample_pass(subject: Subject, products: Iterable[str]) -> dict[str, Any]:
     MemoryError, RuntimeError
         When memory runs out: what was asked for may fit in smaller parts.
     """
+    names = list(products)
+    try:
+        return _swept(subject, names, copies=False)
+    except OverwrittenError:
+        # In a loan of its own: buffers and random streams have gone on in the first.
+        return _swept(subject, names, copies=True)
+
+
+def _swept(subject: Subject, products: Iterable[str], *, copies: bool) -> dict[str, Any]:
     size = chunk_size(subject)
     failed: dict[str, UndefinedProxyError] = {}
     with saved_elsewhere(subject, size), subject.lent(training=True) as leaves, FrozenStatistics():
@@ -94,9 +103,9 @@ def sample_pass(subject: Subject, products: Iterable[str]) -> dict[str, Any]:
         owners = {id(leaf): name for name, leaf in leaves.items()}
         for start in range(0, subject.batch_size, size):
             try:
-                part = _Part(subject, slice(start, start + size), owners)
+                part = _Part(subject, slice(start, start + size), owners, copies=copies)
             except Exception as error:
-                if is_out_of_memory(error):
+                if is_out_of_memory(error) or isinstance(error, OverwrittenError):
                     raise
                 return dict.fromkeys(measures, UndefinedProxyError(reason_of(error)))
             for name, reason in _add(part, measures).items():
@@ -139,6 +148,8 @@ class _Part:
         subject: Subject,
         rows: slice,
         owners: dict[int, str],
+        *,
+        copies: bool,
     ) -> None:
         self.subject = subject
         self.rows = rows
@@ -146,12 +157,8 @@ class _Part:
         self._owners = owners
         inputs = tuple(subject.laid_out(x[rows].clone()) for x in subject.inputs)
         self.size = len(inputs[0])
-        self.watcher = LayerWatcher()
-        try:
-            self._run(inputs)
-        except OverwrittenError:
-            self.watcher = LayerWatcher(copies=True)
-            self._run(inputs)
+        self.watcher = LayerWatcher(copies=copies)
+        self._run(inputs)
         if not self.watcher.calls:
             raise UndefinedProxyError("expected convolutions or linear layers, found none")
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from proxies.isolation import lent, random_streams
 
@@ -129,6 +130,46 @@ def test_dropout_inside_of_layers_is_off():
     with lent(model, CPU, 0, training=True):
         assert [module.dropout for module in model] == [0.0, 0.0]
     assert [module.dropout for module in model] == [0.5, 0.5]
+
+
+class Calling(nn.Module):
+    """Calls dropout as a function, in each way that there is."""
+
+    def forward(self, x):
+        for function in (
+            *(functional.dropout, functional.alpha_dropout, functional.feature_alpha_dropout),
+            *(functional.dropout1d, torch.dropout, torch.alpha_dropout, torch.feature_dropout),
+        ):
+            x = function(x, 0.5, True)
+        x = functional.dropout(input=x, p=0.5, training=self.training, inplace=True)
+        by_place = functional.scaled_dot_product_attention(x, x, x, None, 0.5)
+        return by_place + functional.scaled_dot_product_attention(x, x, x, dropout_p=0.5)
+
+
+def test_dropout_as_a_function_is_off():
+    x = torch.randn(2, 3, 4)
+    with lent(model := Calling(), CPU, 0, training=True):
+        found = model(x)
+    assert torch.equal(found, 2 * functional.scaled_dot_product_attention(x, x, x))
+
+
+@pytest.mark.parametrize("part", ["call", "submodule"])
+def test_compiled_code_is_not_run(part):
+    """Its operations would not be seen by modes."""
+    model = nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3)))
+    compiled = []
+
+    def backend(graph, _):
+        compiled.append(graph)
+        return graph.forward
+
+    if part == "call":
+        model.compile(backend=backend)
+    else:
+        model[1] = torch.compile(model[1], backend=backend)
+    with lent(model, CPU, 0, training=True):
+        model(torch.ones(2, 3))
+    assert not compiled
 
 
 def test_recurrent_layers_compute_with_the_leaves():

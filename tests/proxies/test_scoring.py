@@ -164,6 +164,39 @@ def test_provenance_tells_batches_apart(make, batch):
     assert len({fingerprint(*other) for other in [batch, *others]}) == 6
 
 
+@pytest.mark.parametrize("micro_batch", [None, 2])
+def test_autocast_of_the_caller_changes_no_value(micro_batch, make, batch):
+    model = make("residual")
+    values = proxies.score(model, batch, micro_batch=micro_batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        under = proxies.score(model, batch, micro_batch=micro_batch)
+    for name, score in values.items():
+        assert under[name].status == score.status
+        assert under[name].value == pytest.approx(score.value, rel=1e-6, nan_ok=True)
+
+
+def test_the_default_type_does_not_matter(make, batch):
+    model = make("residual")
+    value = proxies.score(model, batch, ["swap"])["swap"].value
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert proxies.score(model, batch, ["swap"])["swap"].value == value
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("other", ["fisher", "vkdnw"])
+def test_a_value_does_not_depend_on_which_others_are_asked_for(other, batch):
+    """The model has a state that each forward advances, and writes into what layers return."""
+    spectral = nn.utils.spectral_norm
+    model = nn.Sequential(
+        spectral(nn.Conv2d(3, 6, 3)), nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(216, 5)
+    )
+    alone = {name: proxies.score(model, batch, [name])[name].value for name in ("snip", other)}
+    together = proxies.score(model, batch, ["snip", other, "gradsign"])
+    assert {name: together[name].value for name in alone} == pytest.approx(alone, rel=1e-6)
+
+
 def test_own_loss(make, batch):
     def doubled(output, labels):
         return 2 * nn.functional.cross_entropy(output, labels)

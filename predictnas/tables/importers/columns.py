@@ -73,9 +73,8 @@ def _read(source: str, columns: list[str], arch_column: str) -> pd.DataFrame:
         if table_suffix(source) == ".parquet":
             found: pd.DataFrame = pq.read_table(source, columns=columns).to_pandas()
             return found
-        # Not as a type: an architecture may be spelt "None", which would be read as none.
         text = {arch_column: str}
-        return pd.read_csv(source, converters=text, usecols=columns, encoding="utf-8-sig")
+        return pd.read_csv(source, dtype=text, usecols=columns, encoding="utf-8-sig")
 
     frame: pd.DataFrame = guarded(source, "table", read)
     if frame.empty:

@@ -76,6 +76,17 @@ def test_isomorphic_architectures_are_scored_once(
     assert list(table["arch"]) == list(read(path)["arch"]) == space.format_all(cells[:2])
 
 
+def test_further_proxies_are_those_of_the_spelling_in_the_file(
+    path: Path, score: Score, scored: Scored
+) -> None:
+    # The second has a convolution more, on an edge that leads nowhere.
+    one, other = np.array([(0, 3, 0, 0, 0, 3)]), np.array([(3, 3, 0, 0, 0, 3)])
+    score(path, one, ["snip"])
+    score(path, other, ["snip", "params"])
+    assert [arch for arch, _ in scored] == [tuple(one[0])] * 2
+    assert read(path)["proxy_params"][0] == score(path.with_name("new.csv"), one)["proxy_params"][0]
+
+
 def test_same_command_computes_nothing_and_leaves_the_same_file(
     path: Path, score: Score, scored: Scored, archs: np.ndarray
 ) -> None:

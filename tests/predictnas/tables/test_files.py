@@ -64,10 +64,10 @@ def test_metadata_of_another_form_is_refused(tmp_path, stored, message):
 
 def test_architectures_in_csv_stay_text(tmp_path):
     path = tmp_path / "labels.csv"
-    path.write_text("\ufeffarch,accuracy\n007,1.5\n1e3,2\n10,\nNone,3\n", encoding="utf-8")
+    path.write_text("\ufeffarch,accuracy\n007,1.5\n1e3,2\n10,\n", encoding="utf-8")
     table = read_table(path)
-    assert table["arch"].tolist() == ["007", "1e3", "10", "None"]
-    np.testing.assert_array_equal(table["accuracy"], [1.5, 2.0, np.nan, 3.0])
+    assert table["arch"].tolist() == ["007", "1e3", "10"]
+    np.testing.assert_array_equal(table["accuracy"], [1.5, 2.0, np.nan])
 
 
 @pytest.mark.parametrize("read", [read_table, read_metadata])

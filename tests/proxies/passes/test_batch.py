@@ -1,3 +1,5 @@
+import random
+
 import pytest
 import torch
 from torch import nn
@@ -30,7 +32,7 @@ class Centred(nn.Module):
 
 class Noisy(nn.Module):
     def forward(self, x):
-        return nn.functional.dropout(x, 0.5)
+        return x + 0.1 * torch.randn_like(x)
 
 
 class Averaging(nn.Module):
@@ -52,6 +54,13 @@ class Rarely(nn.Module):
         return x * (torch.rand(len(x), 1) > 1e-6)
 
 
+class Dropping(nn.Module):
+    """Leaves out a layer now and then, by Python's random numbers."""
+
+    def forward(self, x):
+        return x if random.random() < 0.05 else 2 * x
+
+
 class ZeroBranch(nn.Module):
     """Its samples meet in a branch that adds nothing yet."""
 
@@ -69,7 +78,9 @@ class Stubborn(nn.Module):
         return x
 
 
-@pytest.mark.parametrize("kind", [Centred, Noisy, Rarely, Averaging, ZeroBranch, Stubborn])
+@pytest.mark.parametrize(
+    "kind", [Centred, Noisy, Rarely, Dropping, Averaging, ZeroBranch, Stubborn]
+)
 def test_any_other_dependence_keeps_the_batch_whole(kind, batch):
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), kind(), nn.ReLU(), nn.Linear(4, 5))
     assert size_of(model, batch[0]) == 6

@@ -168,6 +168,32 @@ def test_splitting_the_batch_changes_nothing(kind, micro_batch, make, batch):
     assert split.norms == pytest.approx(whole.norms)
 
 
+def test_a_block_in_two_containers_is_one():
+    block = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+    model = nn.Module()
+    model.first, model.second = nn.ModuleList([block]), nn.ModuleList([block])
+    assert blocks_of(model) == [block]
+
+
+def test_blocks_that_run_for_some_samples_cannot_be_added_up():
+    class Choosing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.blocks = nn.ModuleList(nn.Sequential(nn.Linear(4, 4), nn.Tanh()) for _ in "123")
+
+        def forward(self, x):
+            chosen = 3 if x[:, 0].max() > 1 else 2
+            for block in self.blocks[:chosen]:
+                x = block(x)
+            return x
+
+    batch = torch.zeros(64, 4), None
+    whole = Probe(Choosing(), batch, device="cpu").block_features
+    assert len(whole.spectra) == 4
+    with pytest.raises(UndefinedProxyError, match="expected the same blocks to run for every part"):
+        Probe(Choosing(), batch, device="cpu", micro_batch=1).block_features  # noqa: B018
+
+
 def test_writing_into_a_feature_changes_no_other(batch):
     def model(inplace: bool) -> nn.Module:
         torch.manual_seed(0)

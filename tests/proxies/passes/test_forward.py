@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from proxies import Probe, UndefinedProxyError
 from proxies.passes.forward import Forward, mean_loss
+from proxies.passes.layers import OverwrittenError
 from proxies.subject import Subject, subject_of
 
 
@@ -38,17 +39,20 @@ def test_parts_add_up_to_the_whole(make, batch):
         torch.testing.assert_close(shares[0][name] + shares[1][name], parameter.grad)
 
 
-def test_layers_that_are_written_into_are_watched_again(batch):
+def test_layers_that_are_written_into_are_watched_with_copies(batch):
     found = []
     for inplace in (False, True):
         prepared = subject(in_place(inplace), batch)
+        options = {"watch_layers": True, "copies": inplace, "twice": True}
         with prepared.lent(training=True) as leaves:
-            forward = Forward(prepared, leaves, slice(0, 6), watch_layers=True, twice=True)
+            forward = Forward(prepared, leaves, slice(0, 6), **options)
             found.append([call.output.detach() for call in forward.watcher.calls])
             found.append([gradient.detach() for gradient in forward.layer_gradients])
     torch.testing.assert_close(found[0], found[2])
     torch.testing.assert_close(found[1], found[3])
     assert len(found[0]) == 3
+    with prepared.lent(training=True) as leaves, pytest.raises(OverwrittenError):
+        Forward(prepared, leaves, slice(0, 6), watch_layers=True)
 
 
 @pytest.mark.parametrize("reads", [("hessian_form",), ("hessian_form", "channel_saliency")])
