@@ -70,6 +70,14 @@ def batch_pass(subject: Subject, products: Iterable[str]) -> dict[str, Any]:
             shares[_SECOND] = (lambda part: hessian_form(part, _detached(part)), torch.Tensor.add)
     with saved_elsewhere(subject, size):
         found = _sweep(subject, size, shares, twice=second and whole)
+        if second and whole:
+            # What second derivatives stand in the way of, as in a checkpointed model.
+            left = {
+                name: share
+                for name, share in shares.items()
+                if name != _SECOND and isinstance(found[name], UndefinedProxyError)
+            }
+            found |= _sweep(subject, size, left, twice=False) if left else {}
         gradients = found["loss_gradients"] if second else None
         if second and not whole:
             if isinstance(gradients, dict):

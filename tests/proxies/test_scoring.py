@@ -5,6 +5,7 @@ import re
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import proxies
 from proxies import ProxyError, ProxyScore
@@ -195,6 +196,32 @@ def test_a_value_does_not_depend_on_which_others_are_asked_for(other, batch):
     alone = {name: proxies.score(model, batch, [name])[name].value for name in ("snip", other)}
     together = proxies.score(model, batch, ["snip", other, "gradsign"])
     assert {name: together[name].value for name in alone} == pytest.approx(alone, rel=1e-6)
+
+
+def test_second_derivatives_that_fail_leave_the_others(batch):
+    """A checkpointed block runs again in the backward pass, outside of what watches the first."""
+
+    class Checkpointed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Conv2d(3, 4, 3)
+            self.block = nn.Sequential(nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
+            self.head = nn.Linear(4, 5)
+            self.saves = True
+
+        def forward(self, x):
+            x = self.first(x)
+            x = checkpoint(self.block, x, use_reentrant=False) if self.saves else self.block(x)
+            return self.head(x.mean((2, 3)))
+
+    model = Checkpointed()
+    names = ("snip", "naswot", "fisher", "jacob_cov")
+    found = proxies.score(model, batch, [*names, "grasp"])
+    model.saves = False
+    plain = proxies.score(model, batch, names)
+    assert {name: found[name].value for name in names} == pytest.approx(
+        {name: plain[name].value for name in names}, rel=1e-5
+    )
 
 
 def test_own_loss(make, batch):
