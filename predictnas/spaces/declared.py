@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from encoders import IDENTITY, INPUT, OUTPUT, ZERO, ArchGraph, EncodingError, trace_graph
-from predictnas.errors import CandidateError, InputError, PredictNASError
+from predictnas.errors import CandidateError, InputError, PredictNASError, is_out_of_memory
 from predictnas.spaces.base import Arch, ArchLike, Space
 from predictnas.spaces.declaration import (
     Option,
@@ -267,8 +267,6 @@ def _checked(build: Callable[..., Any]) -> Callable[..., "nn.Module"]:
         **scale: int,
     ) -> "nn.Module":
         from torch import nn
-
-        from proxies.errors import is_out_of_memory
 
         one = self._one(arch)
         sizes = self._scale(scale)

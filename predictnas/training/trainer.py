@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from predictnas.errors import CandidateError, InputError
+from predictnas.errors import CandidateError, InputError, is_out_of_memory
 from predictnas.training.recipe import Recipe
 from predictnas.training.tasks import Split, Task
-from proxies.errors import is_out_of_memory
 
 __all__ = [
     "Epoch",
