@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import optuna
+import sqlalchemy
 from optuna.distributions import distribution_to_json
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
@@ -47,8 +48,6 @@ def add_finished_trials(
 
 
 def _insert(storage: RDBStorage, study_id: int, trials: Sequence[FrozenTrial]) -> None:
-    import sqlalchemy
-
     with storage.scoped_session() as session, session.begin():
         # Locked, so that one process at a time gives out numbers.
         models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)

@@ -11,7 +11,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from predictnas.console import progress
 from predictnas.errors import InputError
-from predictnas.finished_trials import add_finished_trials
 from predictnas.importing import import_study
 from predictnas.labels import NOTED_CURVES
 from predictnas.sources import table_path
@@ -62,20 +61,22 @@ def restore_labels(study: optuna.Study, space: Space, source: str) -> int:
             f"{source}: expected the columns {', '.join(NEEDED)}, found no "
             f"{', '.join(missing)}; import the study again"
         )
+    # Here, because it loads what databases need, and few commands take up labels.
+    from predictnas.finished_trials import add_finished_trials
+
     _check_values(table, source)
     known = {_identity(trial) for trial in study.get_trials(deepcopy=False)}
-    new: dict[tuple[Any, Any], FrozenTrial] = {}
+    labels: dict[tuple[Any, Any], FrozenTrial] = {}
     for row, trial in enumerate(_trials(table, metadata, space, source), start=1):
-        twin = new.setdefault(_identity(trial), trial)
+        twin = labels.setdefault(_identity(trial), trial)
         if twin.value != trial.value:
             raise InputError(
                 f"{source}, row {row}: valid_accuracy is {trial.value:g}, in an earlier row of the "
                 f"same architecture and seed {twin.value:g}; expected one label of each"
             )
-    for identity in known & set(new):
-        del new[identity]
+    new = [trial for identity, trial in labels.items() if identity not in known]
     with progress("taking up labels", len(new)) as advance:
-        add_finished_trials(study, list(new.values()), advance)
+        add_finished_trials(study, new, advance)
     return len(new)
 
 

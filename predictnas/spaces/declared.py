@@ -286,7 +286,7 @@ def _checked(build: Callable[..., Any]) -> Callable[..., "nn.Module"]:
                     f"{type(network).__name__}; return the network"
                 )
             given = _try_out(network, shape)
-        except (MemoryError, PredictNASError):
+        except PredictNASError:
             raise
         except Exception as error:
             if is_out_of_memory(error):

@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxies.errors import UndefinedProxyError, is_out_of_memory, reason_of
 from proxies.passes.forward import Forward
-from proxies.passes.layers import OverwrittenError
+from proxies.passes.layers import OverwrittenError, unless_overwritten
 from proxies.passes.products import PRODUCTS, hessian_form
 
 if TYPE_CHECKING:
@@ -70,14 +70,15 @@ def batch_pass(subject: Subject, products: Iterable[str]) -> dict[str, Any]:
             shares[_SECOND] = (lambda part: hessian_form(part, _detached(part)), torch.Tensor.add)
     with saved_elsewhere(subject, size):
         found = _sweep(subject, size, shares, twice=second and whole)
-        if second and whole:
+        if second and whole and isinstance(found[_SECOND], UndefinedProxyError):
             # What second derivatives stand in the way of, as in a checkpointed model.
             left = {
                 name: share
                 for name, share in shares.items()
                 if name != _SECOND and isinstance(found[name], UndefinedProxyError)
             }
-            found |= _sweep(subject, size, left, twice=False) if left else {}
+            if left:
+                found |= _sweep(subject, size, left, twice=False)
         gradients = found["loss_gradients"] if second else None
         if second and not whole:
             if isinstance(gradients, dict):
@@ -100,11 +101,9 @@ def _sweep(
     twice: bool,
 ) -> dict[str, Any]:
     """Take the samples so many at a time and put the shares of every product together."""
-    try:
-        return _swept(subject, size, shares, twice=twice, copies=False)
-    except OverwrittenError:
-        # In a loan of its own: buffers and random streams have gone on in the first.
-        return _swept(subject, size, shares, twice=twice, copies=True)
+    return unless_overwritten(
+        lambda copies: _swept(subject, size, shares, twice=twice, copies=copies)
+    )
 
 
 def _swept(
@@ -215,10 +214,10 @@ def memory_saver(device: torch.device) -> AbstractContextManager[Any]:
 
 def _random_states(device: torch.device) -> list[torch.Tensor]:
     on_cuda = device.type == "cuda"
-    names = np.random.get_state(legacy=False)  # noqa: NPY002 - a model may draw from it
+    numpy_state = np.random.get_state(legacy=False)["state"]  # noqa: NPY002 - a model may draw
     return [
         torch.get_rng_state(),
         *([torch.cuda.get_rng_state(device)] if on_cuda else []),
         torch.tensor(random.getstate()[1]),
-        torch.tensor([*names["state"]["key"].tolist(), names["state"]["pos"]]),
+        torch.tensor([*numpy_state["key"].tolist(), numpy_state["pos"]]),
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,11 +16,28 @@ from proxies.passes.calls import LAYERS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-__all__ = ["LayerCall", "LayerWatcher", "OverwrittenError", "layer_weights"]
+__all__ = ["LayerCall", "LayerWatcher", "OverwrittenError", "layer_weights", "unless_overwritten"]
+
+T = TypeVar("T")
 
 
 class OverwrittenError(Exception):
     """The model wrote into the result of a layer; watch again with copies."""
+
+
+def unless_overwritten(run: Callable[[bool], T]) -> T:
+    """Run a pass without copies of what layers return, or with them where the model writes there.
+
+    Parameters
+    ----------
+    run
+        Lends the model and runs the pass, given whether to make copies. Each run has a loan of its
+        own, since buffers and random streams have gone on in the first.
+    """
+    try:
+        return run(False)
+    except OverwrittenError:
+        return run(True)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from proxies.errors import UndefinedProxyError, is_out_of_memory, reason_of
 from proxies.passes.batch import chunk_size, saved_elsewhere
 from proxies.passes.calls import bound_batch_norm
 from proxies.passes.forward import check_finite, mean_loss
-from proxies.passes.layers import LayerWatcher, OverwrittenError
+from proxies.passes.layers import LayerWatcher, OverwrittenError, unless_overwritten
 from proxies.passes.sample_gradients import (
     sample_gradients,
     sample_gradients_at,
@@ -87,11 +87,7 @@ def sample_pass(subject: Subject, products: Iterable[str]) -> dict[str, Any]:
         When memory runs out: what was asked for may fit in smaller parts.
     """
     names = list(products)
-    try:
-        return _swept(subject, names, copies=False)
-    except OverwrittenError:
-        # In a loan of its own: buffers and random streams have gone on in the first.
-        return _swept(subject, names, copies=True)
+    return unless_overwritten(lambda copies: _swept(subject, names, copies=copies))
 
 
 def _swept(subject: Subject, products: Iterable[str], *, copies: bool) -> dict[str, Any]:
