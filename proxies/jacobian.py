@@ -24,8 +24,9 @@ def jacob_cov(probe: Probe) -> float:
     """Return how differently the network reacts to different samples, from its input Jacobian.
 
     −Σ_i [log(λ_i + k) + 1 / (λ_i + k)] with k = 1e−5 and λ the eigenvalues of the correlation
-    matrix of the samples' gradients of Σ f(x). Undefined where a sample's gradient is constant,
-    as in a dead network.
+    matrix of the samples' gradients of Σ f(x). Where that sum is a constant, as right behind a
+    batch normalisation, it has signs (:func:`~proxies.passes.input_jacobian.input_jacobian`).
+    Undefined where a sample's gradient is constant, as in a dead network.
 
     References
     ----------

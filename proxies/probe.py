@@ -122,7 +122,11 @@ class Probe:
 
     @property
     def input_jacobian(self) -> torch.Tensor:
-        """Gradient of the summed output by every sample's input, shape ``(B, inputs)``."""
+        """Gradient of the summed output by every sample's input, shape ``(B, inputs)``.
+
+        Of the sum with signs where that without them is a constant; see
+        :func:`~proxies.passes.input_jacobian.input_jacobian`.
+        """
         jacobian: torch.Tensor = self._from_batch("input_jacobian")
         return jacobian
 

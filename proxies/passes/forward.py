@@ -57,6 +57,7 @@ class Forward:
         twice: bool = False,
     ) -> None:
         self.subject = subject
+        self.rows = rows
         self.parameters = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
         names = layer_weights(subject.model)
         self.weights = {name: self.parameters[name] for name in names if name in self.parameters}

@@ -8,6 +8,7 @@ import torch
 
 from proxies.errors import UndefinedProxyError
 from proxies.passes.graph import has_samples_first, relu_signs
+from proxies.passes.input_jacobian import input_jacobian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,14 +62,6 @@ def _channel_saliency(forward: Forward) -> torch.Tensor:
     return total
 
 
-def _input_jacobian(forward: Forward) -> torch.Tensor:
-    """Return the gradient of the summed output for every sample of this part, one row each."""
-    if not forward.inputs:
-        raise UndefinedProxyError("expected floating-point inputs to differentiate, found none")
-    gradients = forward.gradient(forward.output.sum(), forward.inputs)
-    return torch.cat([gradient.reshape(forward.size, -1) for gradient in gradients], dim=1)
-
-
 def _relu_signs(forward: Forward) -> list[torch.Tensor]:
     """Return which units are on for the samples of this part."""
     return relu_signs(forward.output, forward.inputs, forward.size)
@@ -95,7 +88,7 @@ def _append_each(so_far: list[torch.Tensor], part: list[torch.Tensor]) -> list[t
 # In the order in which they are measured.
 PRODUCTS: dict[str, tuple[Callable[[Forward], Any], Callable[[Any, Any], Any]]] = {
     "relu_signs": (_relu_signs, _append_each),
-    "input_jacobian": (_input_jacobian, _append),
+    "input_jacobian": (input_jacobian, _append),
     "loss_gradients": (_loss_gradients, _sum_each),
     "channel_saliency": (_channel_saliency, _sum),
 }

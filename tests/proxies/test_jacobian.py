@@ -68,6 +68,55 @@ def test_a_dead_network_has_no_value_rather_than_a_huge_one(make, batch):
     )
 
 
+def normalised(*last: nn.Module) -> nn.Module:
+    """Behind its batch normalisation, all keeps sums."""
+    torch.manual_seed(3)
+    head = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 5))
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 6, 3), nn.BatchNorm2d(6), *head, *last
+    )
+
+
+def gradients(model: nn.Module, x: torch.Tensor, signs: torch.Tensor) -> torch.Tensor:
+    x = x.clone().requires_grad_()
+    (model(x) * signs).sum().backward()
+    return x.grad.flatten(1).double()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_normalisation_takes_from_the_sum_is_read_with_signs(batch, dtype):
+    # The mistake: the correlations of rounding, as good as those of the best networks.
+    model, x = normalised().to(dtype), batch[0].to(dtype)
+    draw = torch.Generator().manual_seed(5)
+    of_samples, of_classes = (torch.randperm(count, generator=draw) % 2 * 2 - 1 for count in (6, 5))
+    rows = gradients(model, x, of_samples[:, None] * of_classes)
+    assert gradients(model, x, torch.ones(6, 5)).norm() < 1e-5 * rows.norm()
+    score = proxies.score(model, (x, None), ["jacob_cov"], seed=5)["jacob_cov"]
+    expected = from_eigenvalues(*np.linalg.eigvalsh(np.corrcoef(rows)))
+    assert score.status == "ok"
+    assert score.value == pytest.approx(expected, rel=1e-5)
+
+
+def test_signs_of_samples_that_do_not_meet_change_nothing(make, batch):
+    model, x = make("perceptron").eval(), batch[0]
+    signs = torch.tensor([1, -1, 1, 1, -1, -1])[:, None]
+    plain, signed = (np.corrcoef(gradients(model, x, each)) for each in (torch.ones(6, 1), signs))
+    np.testing.assert_allclose(np.abs(signed), np.abs(plain), rtol=1e-6)
+    np.testing.assert_allclose(np.linalg.eigvalsh(signed), np.linalg.eigvalsh(plain), atol=1e-6)
+
+
+def test_a_softmax_at_the_end_is_read_with_signs_in_parts_too(make, batch):
+    model = nn.Sequential(make("perceptron"), nn.Softmax(1))
+    assert gradients(model.eval(), batch[0], torch.ones(6, 5)).norm() < 1e-6
+    whole, parts = (
+        proxies.score(model, batch, ["jacob_cov", "epe_nas"], micro_batch=size)
+        for size in (None, 2)
+    )
+    for name, score in whole.items():
+        assert score.status == "ok"
+        assert parts[name].value == pytest.approx(score.value, rel=1e-5)
+
+
 def test_a_constant_gradient_has_no_correlation():
     score = score_of(Halved(), torch.tensor([[0.1, 0.1, 0.1], [1.0, 2.0, 4.0]]))
     assert score.status.endswith("found them constant for 1 of 2")
