@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from proxies.errors import UndefinedProxyError
 from proxies.proxy import proxy
 
@@ -45,4 +43,4 @@ def zen(probe: Probe) -> float:
         raise UndefinedProxyError(
             "expected a feature map that changes with the input, found a constant one"
         )
-    return float(change.log() + sum((scale.log() / 2 for scale in scales), torch.zeros(())))
+    return float(change.log()) + sum(float(scale.log()) / 2 for scale in scales)

@@ -32,7 +32,7 @@ def count_agreements(layers: Iterable[torch.Tensor], samples: int) -> torch.Tens
     torch.Tensor
         Shape ``(samples, samples)``, float64.
     """
-    agreement = torch.zeros(samples, samples, dtype=torch.float64)
+    agreement = torch.zeros(samples, samples, dtype=torch.float64, device="cpu")
     for layer in layers:
         agreement = agreement.to(layer.device)
         # Whole numbers below 2²⁴ are exact in float32, whatever the order of summation; those

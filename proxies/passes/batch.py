@@ -218,6 +218,6 @@ def _random_states(device: torch.device) -> list[torch.Tensor]:
     return [
         torch.get_rng_state(),
         *([torch.cuda.get_rng_state(device)] if on_cuda else []),
-        torch.tensor(random.getstate()[1]),
-        torch.tensor([*numpy_state["key"].tolist(), numpy_state["pos"]]),
+        torch.tensor(random.getstate()[1], device="cpu"),
+        torch.tensor([*numpy_state["key"].tolist(), numpy_state["pos"]], device="cpu"),
     ]

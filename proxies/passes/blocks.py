@@ -211,9 +211,9 @@ class _Sums:
             self._add_product(index, before, after)
 
     def _add_product(self, index: int, before: _Feature, after: _Feature) -> None:
-        bits = torch.randint(
-            0, 2, after.value.shape, generator=self._generators[index], dtype=torch.int8
-        )
+        generator = self._generators[index]
+        shape = after.value.shape
+        bits = torch.randint(0, 2, shape, generator=generator, dtype=torch.int8, device="cpu")
         # In the layout of the features: what goes backwards would keep another one.
         signs = torch.empty_like(after.value).copy_(2 * bits - 1)
         (found,) = torch.autograd.grad(

@@ -69,7 +69,7 @@ def _signs(forward: Forward) -> torch.Tensor:
     generator = torch.Generator().manual_seed(forward.subject.seed)
     # As many of one sign as of the other: all alike they would be no signs.
     of_samples, of_outputs = (
-        (torch.randperm(count, generator=generator) % 2).to(output) * 2 - 1
+        (torch.randperm(count, generator=generator, device="cpu") % 2).to(output) * 2 - 1
         for count in (forward.subject.batch_size, output[0].numel())
     )
     return (of_samples[forward.rows, None] * of_outputs).reshape(output.shape)

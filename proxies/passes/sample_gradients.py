@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
@@ -101,7 +102,7 @@ def sample_gradients_at(
     if conv is None:
         return sample_gradients(call, [gradient], samples)[0][:, index]
     shape = conv.weight.shape
-    where = torch.unravel_index(torch.tensor(index), tuple(shape))
+    where = np.unravel_index(index, tuple(shape))
     row, column, *offsets = (int(position) for position in where)
     strides, paddings, dilations, groups = conv.geometry
     channel = (row // (shape[0] // groups)) * shape[1] + column

@@ -291,7 +291,7 @@ class _FisherGradients:
             # For the whole batch, so that no draw depends on how it is split.
             shape = (self._samples, chances.shape[1])
             self._noise = [
-                torch.empty(shape, dtype=torch.float64).exponential_(
+                torch.empty(shape, dtype=torch.float64, device="cpu").exponential_(
                     generator=self._noise_generator
                 )
                 for _ in range(DRAWS)
@@ -303,7 +303,7 @@ class _FisherGradients:
             for name, calls in part.differentiated(value):
                 if name not in self._picks:
                     entries = weight_of(calls[0][0]).numel()
-                    pick = torch.randint(entries, (1,), generator=self._generator)
+                    pick = torch.randint(entries, (1,), generator=self._generator, device="cpu")
                     self._picks[name] = int(pick)
                 index = self._picks[name]
                 columns = [sample_gradients_at(*call, part.size, index) for call in calls]

@@ -44,7 +44,7 @@ def split_gradients(subject: Subject) -> list[dict[str, torch.Tensor]]:
         )
     wanted = layer_weights(subject.model)
     found = []
-    for rows in torch.tensor_split(torch.arange(subject.batch_size), SPLITS):
+    for rows in torch.tensor_split(torch.arange(subject.batch_size, device="cpu"), SPLITS):
         part = slice(int(rows[0]), int(rows[-1]) + 1)
         own = replace(
             subject,

@@ -186,6 +186,21 @@ def test_the_default_type_does_not_matter(make, batch):
         torch.set_default_dtype(torch.float32)
 
 
+@pytest.mark.parametrize("micro_batch", [None, 2])
+def test_the_default_device_does_not_matter(micro_batch, make, batch):
+    model = make("group_normalised")
+    names = [name for name in proxies.PROXIES if not name.startswith("latency")]
+    values = proxies.score(model, batch, names, device="cpu", micro_batch=micro_batch)
+    torch.set_default_device("meta")
+    try:
+        under = proxies.score(model, batch, names, device="cpu", micro_batch=micro_batch)
+    finally:
+        torch.set_default_device(None)
+    for name, score in values.items():
+        assert under[name].status == score.status
+        assert under[name].value == pytest.approx(score.value, nan_ok=True)
+
+
 @pytest.mark.parametrize("other", ["fisher", "vkdnw"])
 def test_a_value_does_not_depend_on_which_others_are_asked_for(other, batch):
     """The model has a state that each forward advances, and writes into what layers return."""
