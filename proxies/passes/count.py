@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -62,6 +63,8 @@ class MacCounter(TorchFunctionMode):
             factors = (*args[first:], *kwargs.values())
             if name == "linear" or any(_is_parameter(factor) for factor in factors[:2]):
                 self.macs += result.numel() * factors[0].shape[-1]
+        elif name == "einsum" and any(map(_is_parameter, _operands(args))):
+            self.macs += _einsum_products(args[0], _operands(args))
         elif func is functional.multi_head_attention_forward:
             self.macs += _attention_projections(*args[:3])
         return result
@@ -86,6 +89,29 @@ def _is_parameter(value: Any) -> bool:
     if not isinstance(value, torch.Tensor):
         return False
     return isinstance(value._base if value._base is not None else value, nn.Parameter)
+
+
+def _operands(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the factors of a call of ``einsum``, where it is given an equation."""
+    if not isinstance(args[0], str):
+        return ()
+    return tuple(args[1]) if isinstance(args[1], tuple | list) else args[1:]
+
+
+def _einsum_products(equation: str, operands: tuple[torch.Tensor, ...]) -> int:
+    """Return how many products two factors make; none for more, whose order is not ours to say."""
+    if len(operands) != 2:
+        return 0
+    sizes: dict[str, int] = {}
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    for term, operand in zip(terms, operands, strict=True):
+        before, _, after = term.partition("...")
+        hidden = operand.ndim - len(before) - len(after)
+        # The dimensions of an ellipsis meet from the last one on.
+        names = (*before, *(f"...{hidden - place}" for place in range(hidden)), *after)
+        for name, size in zip(names, operand.shape, strict=True):
+            sizes[name] = max(sizes.get(name, 1), size)
+    return math.prod(sizes.values())
 
 
 def _attention_projections(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> int:

@@ -87,6 +87,34 @@ def test_macs_count_calls_not_modules():
     assert macs_of(Functional(), 3, 2, 2) == 4 * 4 * 3 + 20 + 25 + 25 + 25
 
 
+@pytest.mark.parametrize(
+    ("equation", "shape", "macs"),
+    [
+        # As a linear layer; with dimensions without a name, and without a result; an outer product;
+        # one whose sums run over an index of the matrix alone.
+        ("bnd,de->bne", (5, 4), 5 * 4 * 7),
+        ("... d, d e -> ... e", (2, 5, 4), 2 * 5 * 4 * 7),
+        ("b...d,de", (5, 4), 5 * 4 * 7),
+        ("bd,ef->bdef", (4,), 4 * 4 * 7),
+        ("bnd,de->bnd", (5, 4), 5 * 4 * 7),
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_einsum_with_a_parameter_is_a_linear_layer(equation, shape, macs, listed):
+    class Einsum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.matrix = nn.Parameter(torch.randn(4, 7))
+
+        def forward(self, x):
+            # Of two activations: no layer.
+            x = x + torch.einsum("b...,c...->bc", x, x).mean()
+            factors = (x, self.matrix)
+            return torch.einsum(equation, factors) if listed else torch.einsum(equation, *factors)
+
+    assert macs_of(Einsum(), *shape) == macs
+
+
 def test_macs_are_those_of_one_sample(make, batch):
     x, _ = batch
     values = {
