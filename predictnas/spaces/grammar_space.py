@@ -36,6 +36,8 @@ class GrammarSpace(NetworkFileSpace):
 
     A sample takes at every nonterminal each alternative with the same probability, as independent
     proposals do. It is not uniform over derivations: of those nearly all are as large as can be.
+    A sample of distinct architectures is, where there are at most 2²⁰ derivations, of which it is
+    drawn then.
 
     An edit re-derives a subtree: one nonterminal takes another alternative, what both alternatives
     have in common stays as it was, what only the old one has is lost, and what only the new one

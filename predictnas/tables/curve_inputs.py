@@ -14,7 +14,7 @@ from predictnas.tables.labels import LabelTable
 __all__ = ["curve_inputs", "is_curve_input", "with_epoch_columns"]
 
 _INPUT = re.compile(r"curve(?:_(?P<name>.+))?:(?P<number>\d+)(?P<percent>%?)", re.ASCII)
-_COLUMN = re.compile(r"(?P<curve>curve_.+)_(?P<epoch>\d+)", re.ASCII)
+_COLUMN = re.compile(r"(?P<curve>curve_.+)_(?P<epoch>[1-9]\d*)", re.ASCII)
 _FEWEST_ROWS = 3  # any two points are on a line
 _ROUNDING = 1e-9
 

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import secrets
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,16 @@ __all__ = ["read_metadata", "read_schema", "read_table", "table_suffix", "write_
 METADATA_KEY = b"predictnas"
 CHECKSUM_KEY = b"predictnas_checksums"
 SUFFIXES = (".parquet", ".csv", ".csv.gz")
+
+# Also reads the files that spreadsheets begin with a byte order mark.
+_ENCODING = "utf-8-sig"
+# What stands for an unknown number in CSV: what pandas takes for one.
+_UNKNOWN = [
+    *("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"),
+    *("<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+]
+# Row numbers that pandas writes beside the columns, where some rows were left out.
+_ROW_NUMBERS = re.compile(r"__index_level_\d+__")
 
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
@@ -76,9 +87,9 @@ def read_schema(path: str | Path) -> tuple[str, ...]:
     suffix = table_suffix(path)
     _check_readable(path)
     if suffix == ".parquet":
-        names = guarded(path, "Parquet", lambda: pq.read_schema(path)).names
+        names = _columns(guarded(path, "Parquet", lambda: pq.read_schema(path)))
     else:
-        names = guarded(path, "CSV", lambda: _csv(path, nrows=0)).columns
+        names = guarded(path, "CSV", lambda: _csv_names(path))
     return tuple(map(str, names))
 
 
@@ -213,18 +224,68 @@ def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     checksums = (table.schema.metadata or {}).get(CHECKSUM_KEY)
     if checksums is not None:
         verify_checksums(table, _parsed(path, checksums), str(path))
-    frame: pd.DataFrame = guarded(path, "Parquet", table.to_pandas)
+    return parquet_frame(path, table)
+
+
+def parquet_frame(path: Path, table: pa.Table) -> pd.DataFrame:
+    """Return a table with all its columns, also those that pandas wrote as an index.
+
+    Parameters
+    ----------
+    path
+        Where it comes from, for messages.
+    table
+        What was read.
+
+    Raises
+    ------
+    InputError
+        When its values are damaged.
+    """
+    plain = table.select(_columns(table.schema))
+    frame: pd.DataFrame = guarded(path, "Parquet", lambda: plain.to_pandas(ignore_metadata=True))
     return frame
 
 
+def _columns(schema: pa.Schema) -> list[str]:
+    """Return the names of columns, without row numbers that pandas wrote beside them."""
+    return [name for name in schema.names if not _ROW_NUMBERS.fullmatch(name)]
+
+
 def _read_csv(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
-    frame: pd.DataFrame = guarded(path, "CSV", lambda: _csv(path))
+    frame: pd.DataFrame = guarded(path, "CSV", lambda: read_csv(path))
     return frame if columns is None else frame[list(columns)]
 
 
-def _csv(path: Path, nrows: int | None = None) -> pd.DataFrame:
-    # "utf-8-sig" also reads the files that spreadsheets begin with a byte order mark.
-    return pd.read_csv(path, dtype={"arch": str}, encoding="utf-8-sig", nrows=nrows)
+def read_csv(source: Any, text: str = "arch", columns: list[str] | None = None) -> pd.DataFrame:
+    """Read CSV with a header line and commas, in UTF-8.
+
+    Parameters
+    ----------
+    source
+        A file, or its path; it is read twice.
+    text
+        The column with architectures, which stay what they are: ``007``, ``None`` and ``NA`` too.
+    columns
+        Names of the columns to read; None: all.
+    """
+    names = _csv_names(source)
+    unknown = {name: _UNKNOWN if name != text else [""] for name in names}
+    if hasattr(source, "seek"):
+        source.seek(0)
+    frame: pd.DataFrame = pd.read_csv(
+        source,
+        dtype={text: str},
+        encoding=_ENCODING,
+        usecols=columns,
+        na_values=unknown,
+        keep_default_na=False,
+    )
+    return frame
+
+
+def _csv_names(source: Any) -> list[str]:
+    return list(pd.read_csv(source, nrows=0, encoding=_ENCODING).columns)
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) -> None:

@@ -13,6 +13,8 @@ from predictnas.tables.labels import SEED, LabelTable, label_table
 from predictnas.tables.table_space import TableSpace
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import optuna
 
 __all__ = ["TableObjective"]
@@ -26,8 +28,9 @@ class TableObjective:
     far, itself included. Where the table has a curve of the validation column, its values are
     reported epoch by epoch, so that pruners work, and a pruned trial costs its share of the
     seconds by epochs. An architecture whose key the study has a complete trial of is not trained
-    again, as with real training, so it costs nothing, unless `pay_again`. Architectures that the
-    table does not hold, nor an isomorphic one, are failed trials that cost nothing.
+    again, as with real training: it gets the label of that trial, be it of an isomorphic one, and
+    costs nothing, unless `pay_again`. Architectures that the table does not hold, nor an
+    isomorphic one, are failed trials that cost nothing.
 
     Only the validation column, its curve and the seconds are read in a search; `test_accuracy`
     reads the test column, for the report.
@@ -49,7 +52,8 @@ class TableObjective:
         Whether `space` of the objective is that of the table's rows alone, for tables that hold a
         part of their space.
     pay_again
-        Whether an architecture that is proposed again costs its seconds again.
+        Whether an architecture that is proposed again, or an isomorphic one, is looked up again
+        and costs its seconds again.
 
     Attributes
     ----------
@@ -125,27 +129,27 @@ class TableObjective:
         """Look up the architecture that ``trial`` suggests."""
         import optuna
 
-        arch = self.space.suggest(trial)
+        try:
+            # Of the whole space: what of it is not a row of the table is a failed trial.
+            arch = self._base.suggest(trial)
+        except InputError as error:
+            raise _failure(trial, str(error)) from error
         key = self._base.key(arch)
         trial.set_user_attr("arch", self._base.format(arch))
         trial.set_user_attr("key", key)
-        row = self._places.of(arch, key)
+        others = [t for t in trial.study.get_trials(deepcopy=False) if t.number != trial.number]
+        known = None if self.pay_again else _complete(others, key)
+        first = arch if known is None else self._base.from_params(known.params)
+        row = self._places.of(first, key) if self.space.is_valid([arch])[0] else None
         if row is None:
-            reason = f"the table does not hold {self._base.format(arch)}"
-            trial.set_user_attr("failure", reason)
-            raise CandidateError(reason)
-        trained = 1.0
-        pruned = False
-        if self._curves is not None:
-            curve = self._curves[row]
-            curve = curve[np.isfinite(curve)]
-            for epoch, value in enumerate(curve.tolist(), start=1):
-                trial.report(value, epoch)
-                if trial.should_prune():
-                    trained, pruned = epoch / len(curve), True
-                    break
-        self._advance(trial, key, row, trained)
-        if pruned:
+            raise _failure(trial, f"the table does not hold {self._base.format(arch)}")
+        trained = self._follow(trial, row)
+        if self._seconds is not None:
+            cost = 0.0 if known is not None else float(self._seconds[row]) * (trained or 1.0)
+            trial.set_user_attr("seconds", cost)
+            spent = sum(t.user_attrs.get("seconds", 0.0) for t in others)
+            trial.set_user_attr("virtual_seconds", spent + cost)
+        if trained is not None:
             raise optuna.TrialPruned
         return float(self._labels.targets[row])
 
@@ -167,21 +171,16 @@ class TableObjective:
             raise InputError(f"the table does not hold {self._base.format(chosen)}")
         return float(labels.targets[row])
 
-    def _advance(self, trial: "optuna.Trial", key: str, row: int, trained: float) -> None:
-        """Note the seconds of a trial and those of its study up to it."""
-        import optuna
-
-        if self._seconds is None:
-            return
-        others = [t for t in trial.study.get_trials(deepcopy=False) if t.number != trial.number]
-        again = any(
-            t.state == optuna.trial.TrialState.COMPLETE and t.user_attrs.get("key") == key
-            for t in others
-        )
-        cost = 0.0 if again and not self.pay_again else float(self._seconds[row]) * trained
-        trial.set_user_attr("seconds", cost)
-        spent = sum(t.user_attrs.get("seconds", 0.0) for t in others)
-        trial.set_user_attr("virtual_seconds", spent + cost)
+    def _follow(self, trial: "optuna.Trial", row: int) -> float | None:
+        """Report the curve of a row; return at which share of its epochs the trial was pruned."""
+        if self._curves is None:
+            return None
+        known = np.flatnonzero(np.isfinite(self._curves[row]))
+        for place in known.tolist():
+            trial.report(float(self._curves[row, place]), place + 1)
+            if trial.should_prune():
+                return float((place + 1) / (known[-1] + 1))
+        return None
 
 
 class _Places:
@@ -195,6 +194,22 @@ class _Places:
 
     def of(self, arch: tuple[int, ...], key: str) -> int | None:
         return self._by_arch.get(arch, self._by_key.get(key))
+
+
+def _complete(
+    trials: "Sequence[optuna.trial.FrozenTrial]", key: str
+) -> "optuna.trial.FrozenTrial | None":
+    """Return the first complete trial of a key."""
+    import optuna
+
+    complete = optuna.trial.TrialState.COMPLETE
+    own = (t for t in trials if t.state == complete and t.user_attrs.get("key") == key)
+    return next(own, None)
+
+
+def _failure(trial: "optuna.Trial", reason: str) -> CandidateError:
+    trial.set_user_attr("failure", reason)
+    return CandidateError(reason)
 
 
 def _of_seed(table: pd.DataFrame, seed: int | None) -> pd.DataFrame:

@@ -61,6 +61,7 @@ class TableSpace(Space):
             raise InputError("a space of a table needs at least one architecture, found none")
         self._members: Archs = np.unique(rows, axis=0)
         self._known = {row.tobytes() for row in self._members}
+        self._by_text: dict[str, Arch] | None = None
 
     @property
     def identity(self) -> str:
@@ -179,7 +180,15 @@ class TableSpace(Space):
         InputError
             If it is malformed, or the table does not hold it.
         """
-        return self._one(self.base.parse(text))
+        arch = self.base.parse(text)
+        if not self.is_valid([arch])[0]:
+            # A space may leave out of its text what an architecture has but does not use.
+            if self._by_text is None:
+                texts = self.base.format_all(self._members)
+                rows = map(tuple, self._members.tolist())
+                self._by_text = dict(zip(texts, rows, strict=True))
+            arch = self._by_text.get(self.base.format(arch), arch)
+        return self._one(arch)
 
     def build(
         self, arch: ArchLike, input_shape: Sequence[int], num_classes: int, **scale: int

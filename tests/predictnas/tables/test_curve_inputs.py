@@ -158,6 +158,8 @@ def test_lists_are_spread_over_the_columns_that_are_wanted():
     found = with_epoch_columns(frame, ["curve_loss_2", "proxy_a", "curve_gain_1"])
     assert list(found) == ["proxy_a", "curve_loss", "curve_loss_2"]
     assert found["curve_loss_2"].tolist() == [2.0, 4.0]
+    # Epochs count from 1: this is no epoch, and not the last one.
+    assert list(with_epoch_columns(frame, ["curve_loss_0"])) == list(frame)
     given = frame.assign(curve_loss_2=7.0)
     assert with_epoch_columns(given, ["curve_loss_2"])["curve_loss_2"].tolist() == [7.0, 7.0]
     with pytest.raises(InputError, match="3 epochs or more in every row of 'curve_loss', found fe"):

@@ -11,6 +11,7 @@ import pytest
 
 from predictnas.errors import InputError
 from predictnas.tables import read_metadata, read_table, write_table
+from predictnas.tables.files import read_schema
 
 SUFFIXES = [".parquet", ".csv", ".csv.gz"]
 METADATA = {"space": "nasbench201", "task": "digits", "seeds": [0, 1], "unit": "percent"}
@@ -194,3 +195,30 @@ def test_columns_that_parquet_cannot_hold_are_refused(tmp_path, frame):
             frame.assign(graph=[object()] * len(frame)), tmp_path / "labels.parquet", metadata={}
         )
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_architectures_may_be_spelt_like_what_is_unknown(tmp_path, suffix):
+    path = tmp_path / f"labels{suffix}"
+    frame = pd.DataFrame({"arch": ["None", "NA", "x"], "valid_accuracy": [1.0, np.nan, 3.0]})
+    write_table(frame, path, metadata={})
+    pd.testing.assert_frame_equal(read_table(path), frame)
+
+
+@pytest.mark.parametrize("index", ["arch", "seed", ["seed", "arch"]])
+def test_what_pandas_wrote_as_an_index_is_a_column(tmp_path, index):
+    frame = pd.DataFrame(
+        {"arch": ["a", "b", "c"], "seed": [3, 1, 2], "valid_accuracy": [1.5, 20.0, 30.0]}
+    )
+    path = tmp_path / "labels.parquet"
+    frame.set_index(index).to_parquet(path)
+    pd.testing.assert_frame_equal(read_table(path, list(frame)), frame)
+
+
+def test_row_numbers_of_pandas_are_no_column(tmp_path):
+    frame = pd.DataFrame({"arch": ["a", "b", "c"], "valid_accuracy": [1.5, 20.0, 30.0]})
+    path = tmp_path / "labels.parquet"
+    frame.sort_values("arch").iloc[[0, 2, 1]].to_parquet(path)
+    assert "__index_level_0__" in pq.read_schema(path).names
+    assert list(read_table(path)) == list(frame)
+    assert read_schema(path) == tuple(frame)

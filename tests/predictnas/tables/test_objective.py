@@ -136,11 +136,58 @@ def test_architectures_that_are_not_there_fail_and_cost_nothing():
     assert attrs(trials, "virtual_seconds") == [None, 20.0]
 
 
-def test_twins_without_seeds_have_labels_of_their_own():
-    table = table_of([ONE, TWIN], seeds=1).drop(columns="seed")
+@pytest.mark.parametrize("seed", [None, 0])
+def test_a_twin_is_no_second_training_for_free(seed):
+    # The mistake: the best of several trainings of one cell for the seconds of one.
+    table = table_of([ONE, TWIN], seeds=1)
     table["valid_accuracy"] = [60.0, 61.0]
-    trials = ask(TableObjective(table, SPACE), [TWIN, ONE])
-    assert [trial.value for trial in trials] == [61.0, 60.0]
+    table = table if seed is not None else table.drop(columns="seed")
+    trials = ask(TableObjective(table, SPACE, seed=seed), [ONE, TWIN])
+    assert [trial.value for trial in trials] == [60.0, 60.0]
+    assert attrs(trials, "virtual_seconds") == [10.0, 10.0]
+    trials = ask(TableObjective(table, SPACE, seed=seed, pay_again=True), [ONE, TWIN])
+    assert [trial.value for trial in trials] == [60.0, 61.0]
+    assert attrs(trials, "virtual_seconds") == [10.0, 30.0]
+
+
+def test_epochs_keep_their_numbers_where_a_curve_has_gaps():
+    table = table_of(ARCHS, seeds=1)
+    curve = np.array([np.nan, 20.0, np.nan, 40.0, np.nan])
+    table["curve_valid_accuracy"] = [curve] * len(ARCHS)
+
+    class Second(optuna.pruners.BasePruner):
+        def prune(self, study, trial):
+            return trial.number == 1 and trial.last_step == 2
+
+    trials = ask(TableObjective(table, SPACE), ARCHS[:2], Second())
+    assert trials[0].intermediate_values == {2: 20.0, 4: 40.0}
+    assert attrs(trials, "seconds") == [10.0, 10.0]  # of 20, two of four epochs
+
+
+def test_what_another_sampler_proposes_beside_the_pool_is_a_failed_trial():
+    objective = TableObjective(table_of(ARCHS), SPACE, pool=True)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(0))
+    study.enqueue_trial(SPACE.params(TWIN))
+    study.optimize(objective, n_trials=3, catch=(CandidateError,))
+    # Though the first has a twin among the rows: the space of the objective does not hold it.
+    assert {trial.state for trial in study.trials} == {TrialState.FAIL}
+    assert attrs(study.trials, "key") == SPACE.keys(
+        [SPACE.from_params(trial.params) for trial in study.trials]
+    )
+    assert all("the table does not hold |" in text for text in attrs(study.trials, "failure"))
+
+
+def test_options_that_do_not_go_together_are_a_failed_trial():
+    space = get_space("nasbench101")
+    arch = space.sample(1, np.random.default_rng(0))
+    table = pd.DataFrame({"arch": space.format_all(arch), "valid_accuracy": [90.0]})
+    objective = TableObjective(table, space, test_column=None, seconds_column=None)
+    study = optuna.create_study(direction="maximize")
+    first = {name: options[0] for name, options in space.choices.items()}
+    study.enqueue_trial(first)
+    study.optimize(objective, n_trials=1, catch=(CandidateError,))
+    assert study.trials[0].state == TrialState.FAIL
+    assert "failure" in study.trials[0].user_attrs
 
 
 class Poisoned(pd.DataFrame):

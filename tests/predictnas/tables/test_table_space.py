@@ -111,6 +111,19 @@ def test_what_is_not_in_the_table_is_refused():
     assert len(TableSpace(space, rows[:1]).neighbors(rows[0])) == 0
 
 
+def test_what_text_leaves_out_makes_no_other_row():
+    space = get_space("nasbench101")
+    # The second vertex is on no path.
+    text = (
+        '{"matrix":[[0,1,1,0],[0,0,0,0],[0,0,0,1],[0,0,0,0]],'
+        '"ops":["input","conv3x3-bn-relu","maxpool3x3","output"]}'
+    )
+    arch = space.parse(text)
+    table = TableSpace(space, [arch])
+    assert table.parse(text) == table.parse(table.format(arch)) == arch
+    assert space.parse(space.format(arch)) != arch
+
+
 def test_networks_are_those_of_the_whole_space():
     space, rows = part("nasbench201", 2)
     table = TableSpace(space, rows)
