@@ -67,7 +67,10 @@ def import_nasbench101(source: str, options: ImportOptions) -> list[ImportedTabl
         flat = {**record, **fixed}
         texts.append(_text(flat, where))
         noted.append((flat.get("module_hash"), flat.get("trainable_parameters")))
-        rows += [{"record": number - 1, **row} for row in _trainings(flat, where)]
+        # What a record with one training was trained for: others of its cell may be of it too.
+        budget = 0 if "computed_metrics" in flat else flat.get("epochs", EPOCHS)
+        of_record = {"record": number - 1, "budget": budget}
+        rows += [{**of_record, **row} for row in _trainings(flat, where)]
     archs = parsed(texts, space, source)
     keys = space.keys(archs)
     for number, ((published, _), key) in enumerate(zip(noted, keys, strict=True), start=1):
@@ -93,10 +96,14 @@ def import_nasbench101(source: str, options: ImportOptions) -> list[ImportedTabl
     frame = pd.DataFrame(rows)
     origin = frame.pop("record").to_numpy()
     frame.insert(0, "arch", [spelt[row] for row in origin])
-    # Isomorphic records are further trainings of one cell.
-    frame.insert(1, "seed", frame.groupby([keys[row] for row in origin]).cumcount())
     if sizes.notna().any():
         frame["params"] = sizes.to_numpy()[origin]
+    # Isomorphic records are further trainings of one cell, and those of fewer epochs a part of
+    # one: the first of every number of epochs go together, as in a record that holds all.
+    cells = pd.Series([keys[row] for row in origin])
+    frame.insert(1, "seed", frame.groupby([cells, frame.pop("budget")]).cumcount())
+    frame = frame.groupby([cells, frame["seed"].rename("training")], sort=False).first()
+    frame = frame.reset_index(drop=True)
     check_units(frame, "percent", source=source)
     table = as_imported(frame, space, "cifar10", source=SOURCE, licence="Apache-2.0", checks=checks)
     return [table]

@@ -63,6 +63,24 @@ def read(tmp_path):
     return read
 
 
+def test_queries_of_fewer_epochs_belong_to_the_trainings(read):
+    records = [
+        queried(CONV, 0.5, epochs=36),
+        queried(CONV, 0.94, epochs=108),
+        queried(POOL, 0.9, epochs=108),
+        queried(CONV, 0.95, epochs=108),
+        queried(POOL, 0.4, epochs=36, test=0.41),
+    ]
+    frame = read(records).frame
+    cells = [SPACE.parse(text(cell)) for cell in (CONV, POOL, CONV)]
+    assert frame["arch"].tolist() == SPACE.format_all(cells)
+    assert frame["seed"].tolist() == [0, 0, 1]
+    np.testing.assert_allclose(frame["valid_accuracy"], [94.0, 90.0, 95.0])
+    np.testing.assert_allclose(frame["valid_accuracy_epoch36"], [50.0, 40.0, np.nan])
+    np.testing.assert_allclose(frame["test_accuracy_epoch36"], [89.0, 41.0, np.nan])
+    assert len(label_table(frame, SPACE, "valid_accuracy").archs) == 2
+
+
 @pytest.mark.parametrize("form", ["lines", "list", "object"])
 def test_records_of_queries(read, form):
     records = [queried(POOL, 0.9), queried(CONV, 0.94), queried(CONV, 0.95)]
