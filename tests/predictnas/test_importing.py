@@ -143,6 +143,14 @@ class TestStudies:
         assert metadata["seeds"] == [0, 1]
         assert metadata["units"]["test_accuracy"] == "percent"
         assert metadata["units"]["curve_valid_accuracy"] == "percent"
+        assert metadata["units"]["seconds"] == metadata["units"]["cpu_seconds"] == "seconds"
+        assert metadata["split"] == {
+            "valid_accuracy": "validation",
+            "test_accuracy": "test",
+            "curve_valid_accuracy": "validation",
+            "curve_train_accuracy": "training",
+            "curve_train_loss": "training",
+        }
         assert metadata["device"] == "cpu"
         assert metadata["versions"] == [{"torch": "2.13"}, {"torch": "2.14"}]
         frame = table.read(curves=True)
