@@ -82,7 +82,8 @@ class WrittenTable:
         How many rows and distinct texts of architectures there are, and how many different seeds
         (0 where the source does not tell).
     checks
-        Results of the benchmark's invariants.
+        Results of the benchmark's invariants; ``"none"`` where there is nothing to check by,
+        and empty for labels of a study.
     """
 
     path: Path
@@ -90,7 +91,7 @@ class WrittenTable:
     rows: int
     architectures: int
     seeds: int
-    checks: dict[str, Any]
+    checks: dict[str, Any] | str
 
 
 def import_tables(

@@ -15,6 +15,7 @@ from predictnas.tables.labels import PROXY_PREFIX, SEED
 __all__ = ["ImportOptions", "ImportedTable", "as_imported", "chosen", "noted_columns", "parsed"]
 
 SPLITS = {"valid": "validation", "test": "test", "train": "training"}
+NO_CHECKS = "none"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class ImportedTable:
         ``arch`` in native text, perhaps ``seed``, accuracies in percent, ``proxy_*``, ``curve_*``.
     metadata
         What goes into the file: space, task, split, units, seeds, source, licence, and under
-        ``checks`` which invariants of the benchmark held on how many architectures.
+        ``checks`` which invariants of the benchmark held on how many architectures, ``"none"``
+        where there is nothing to check by.
     """
 
     dataset: str
@@ -100,7 +102,7 @@ def as_imported(
         "seeds": sorted({int(s) for s in frame[SEED]}) if SEED in frame else None,
         "source": source,
         "licence": licence,
-        "checks": dict(checks or {}),
+        "checks": dict(checks) if checks else NO_CHECKS,
         **more,
     }
     return ImportedTable(dataset, frame, metadata)
