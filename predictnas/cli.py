@@ -609,7 +609,10 @@ def main(arguments: list[str] | None = None) -> None:
         _fail(str(error))
     except typer.TyperException as error:
         _fail(error.format_message())
-    except (KeyboardInterrupt, typer.Abort):
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        if isinstance(stop.__cause__, EOFError):
+            # Typer takes it for the end of what a terminal gives, from which no command reads.
+            raise stop.__cause__ from None
         code = INTERRUPTED
     if code == INTERRUPTED:  # what Typer makes of an interrupt
         _fail("interrupted; run the same command again to go on", code=INTERRUPTED)

@@ -205,7 +205,9 @@ def show_import(tables: Sequence[WrittenTable], json: Path | None) -> None:
         [(str(t.path), t.dataset, t.rows, t.architectures, t.seeds or "") for t in tables],
     )
     for table in tables:
-        if table.checks:
+        if isinstance(table.checks, str):
+            say(f"{table.dataset}: nothing to check its architectures by")
+        elif table.checks:
             done = ", ".join(
                 f"{name.replace('_', ' ')} {'–' if value is None else value}"
                 for name, value in table.checks.items()

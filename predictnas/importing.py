@@ -10,6 +10,7 @@ from predictnas.labels import completed_trials, labels_frame, load_study
 from predictnas.storages import StudyAddress
 from predictnas.tables import table_suffix, write_table
 from predictnas.tables.importers import IMPORTERS, ImportedTable, Importer, ImportOptions
+from predictnas.tables.importers.imported import noted_columns
 
 __all__ = ["FORMATS", "WrittenTable", "import_study", "import_tables", "read_columns"]
 
@@ -52,8 +53,7 @@ def import_study(source: str, options: ImportOptions) -> list[ImportedTable]:
         "task_fingerprint": noted.get("task_fingerprint"),
         "recipe": noted["recipe"],
         "fingerprint": noted["fingerprint"],
-        "split": {"valid_accuracy": "validation", "test_accuracy": "test"},
-        "units": {str(name): "percent" for name in frame if "accuracy" in str(name)},
+        **noted_columns(frame),
         "seeds": sorted({int(seed) for seed in frame["seed"]}),
         "source": f"study {study.study_name!r}, trained by PredictNAS",
         "licence": None,
@@ -82,7 +82,8 @@ class WrittenTable:
         How many rows and distinct texts of architectures there are, and how many different seeds
         (0 where the source does not tell).
     checks
-        Results of the benchmark's invariants.
+        Results of the benchmark's invariants; ``"none"`` where there is nothing to check by,
+        and empty for labels of a study.
     """
 
     path: Path
@@ -90,7 +91,7 @@ class WrittenTable:
     rows: int
     architectures: int
     seeds: int
-    checks: dict[str, Any]
+    checks: dict[str, Any] | str
 
 
 def import_tables(

@@ -434,3 +434,35 @@ class TestErrors:
         error = fails("rank", *tiny(write_npz()), "--sample", 3, "--predictor", "p.npz")
         assert "reads the columns proxy_noise" in error
         assert "--scores" in error
+
+
+class TestInterrupts:
+    @pytest.fixture
+    def stopped(self, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], list[str]]:
+        def stop(raised: BaseException) -> list[str]:
+            def read(*arguments: object) -> None:
+                raise raised
+
+            monkeypatch.setattr("predictnas.importing.import_tables", read)
+            return ["import", "csv", "a.csv", "--out", "t.parquet"]
+
+        return stop
+
+    def test_are_told_in_one_line(
+        self,
+        work: Path,
+        stopped: Callable[[BaseException], list[str]],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        assert run(*stopped(KeyboardInterrupt())) == 130
+        assert capsys.readouterr().err.endswith(
+            "interrupted; run the same command again to go on\n"
+        )
+
+    def test_the_end_of_a_file_is_none(
+        self, work: Path, stopped: Callable[[BaseException], list[str]]
+    ) -> None:
+        """Typer aborts at an EOFError as at the end of what a terminal gives."""
+        with pytest.raises(EOFError, match="ended before") as error:
+            main(stopped(EOFError("ended before the end-of-stream marker")))
+        assert error.value.__suppress_context__

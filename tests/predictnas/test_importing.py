@@ -83,6 +83,17 @@ class TestFiles:
         (written,) = json.loads((work / "import.json").read_text())["tables"]
         assert written["path"] == "ours.parquet"
         assert (written["rows"], written["architectures"], written["seeds"]) == (120, 40, 3)
+        assert written["checks"]["unreachable"] >= 0
+
+    def test_what_cannot_be_checked_is_said(
+        self, work: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (work / "sizes.csv").write_text("arch,valid_accuracy\n8:8:8:8:8,50\n8:8:8:8:16,60\n")
+        command = ["import", "csv", "sizes.csv", "--space", "nats-size", "--out", "t.parquet"]
+        assert run(*command, "--dataset", "mine", "--json", "import.json") == 0
+        assert "mine: nothing to check its architectures by" in capsys.readouterr().out
+        (written,) = json.loads((work / "import.json").read_text())["tables"]
+        assert written["checks"] == TableFile.open(work / "t.parquet").metadata["checks"] == "none"
 
     def test_several_data_sets_have_a_file_each(self, work: Path, space: Space) -> None:
         entries = {"(1, 1, 1, 1, 1, 1)": {"val_accuracy": 10.0}}
@@ -143,6 +154,14 @@ class TestStudies:
         assert metadata["seeds"] == [0, 1]
         assert metadata["units"]["test_accuracy"] == "percent"
         assert metadata["units"]["curve_valid_accuracy"] == "percent"
+        assert metadata["units"]["seconds"] == metadata["units"]["cpu_seconds"] == "seconds"
+        assert metadata["split"] == {
+            "valid_accuracy": "validation",
+            "test_accuracy": "test",
+            "curve_valid_accuracy": "validation",
+            "curve_train_accuracy": "training",
+            "curve_train_loss": "training",
+        }
         assert metadata["device"] == "cpu"
         assert metadata["versions"] == [{"torch": "2.13"}, {"torch": "2.14"}]
         frame = table.read(curves=True)

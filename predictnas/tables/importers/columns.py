@@ -1,11 +1,13 @@
 """CSV and Parquet files whose columns have other names or other units."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
 from predictnas.errors import InputError
-from predictnas.spaces import load_space
+from predictnas.spaces import Archs, Space, load_space
 from predictnas.tables.curves import CURVE_PREFIX
 from predictnas.tables.files import guarded, read_schema, table_suffix
 from predictnas.tables.importers.imported import (
@@ -14,14 +16,27 @@ from predictnas.tables.importers.imported import (
     as_imported,
     parsed,
 )
-from predictnas.tables.labels import SEED
-from predictnas.tables.units import check_units, in_percent
+from predictnas.tables.importers.invariants import check_trained_cells
+from predictnas.tables.importers.parameters import check_parameter_order
+from predictnas.tables.labels import PROXY_PREFIX, SEED
+from predictnas.tables.units import accuracy_columns, check_units, in_percent
 
 __all__ = ["import_columns"]
+
+# Spaces of cells whose labels tell the order of their edges, and spaces whose networks have their
+# numbers of parameters in about the same order at every scale.
+CELLS = ("nasbench201", "transnas101-micro")
+ORDERED = (*CELLS, "nasbench101", "transnas101-macro", "darts", "nats-size")
+# What columns with numbers of parameters are called, in any unit, perhaps behind ``proxy_``.
+PARAMETERS = ("params", "params_m", "parameters", "num_params", "trainable_parameters")
 
 
 def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
     """Read named columns of a table; accuracies come out in percent.
+
+    The cells of ``nasbench201`` and ``transnas101-micro`` are checked by ``valid_accuracy``, or the
+    first column of accuracies, and the architectures of published spaces by the order of their
+    numbers of parameters, where there is such a column: by what holds at every scale of training.
 
     Parameters
     ----------
@@ -36,7 +51,7 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
     ------
     InputError
         When no space is named, the file is damaged, a column is not there, holds no numbers or
-        mixes units, or an architecture is not of the space.
+        mixes units, an architecture is not of the space, or the labels belie the architectures.
     """
     if options.space is None:
         raise InputError(f"{source}: name the space of its architectures with --space")
@@ -56,7 +71,7 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
         numeric = pd.api.types.is_numeric_dtype(frame[name].dtype)
         if not numeric and not name.startswith(CURVE_PREFIX):
             raise InputError(f"{source}: the column {wanted[name]!r} holds no numbers")
-    parsed([str(text) for text in frame["arch"]], space, source)
+    archs = parsed([str(text) for text in frame["arch"]], space, source)
     for name in frame.columns.drop("arch"):
         numeric = pd.api.types.is_numeric_dtype(frame[name].dtype)
         if "accuracy" in name and (numeric or name.startswith(CURVE_PREFIX)):
@@ -65,7 +80,28 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
     if SEED in frame and not pd.api.types.is_integer_dtype(frame[SEED].dtype):
         raise InputError(f"{source}: the column for seeds must hold whole numbers")
     dataset = options.dataset or "unknown"
-    return [as_imported(frame, space, dataset, source=source, from_columns=wanted)]
+    checks = _check(frame, space, archs, source)
+    return [as_imported(frame, space, dataset, source=source, checks=checks, from_columns=wanted)]
+
+
+def _check(frame: pd.DataFrame, space: Space, archs: Archs, source: str) -> dict[str, Any]:
+    """Check means over trainings, and numbers of parameters, against the architectures."""
+    # The first row of every text, in the order of the groups.
+    first = np.flatnonzero(~frame["arch"].duplicated().to_numpy())
+    numbers = frame.groupby("arch", sort=False).mean(numeric_only=True)
+    checks: dict[str, Any] = {}
+    accuracies = sorted(accuracy_columns(numbers), key=lambda name: name != "valid_accuracy")
+    if space.name in CELLS and accuracies:
+        labels = numbers[accuracies[0]].to_numpy(dtype=np.float64, na_value=np.nan)
+        known = np.isfinite(labels)
+        if known.any():
+            checks = check_trained_cells(space, archs[first[known]], labels[known], source=source)
+    counts = [name for name in numbers if str(name).removeprefix(PROXY_PREFIX) in PARAMETERS]
+    if space.name in ORDERED and counts:
+        checks["parameter_order"] = check_parameter_order(
+            space, archs[first], numbers[counts[0]], source=source
+        )
+    return checks
 
 
 def _read(source: str, columns: list[str], arch_column: str) -> pd.DataFrame:

@@ -12,7 +12,10 @@ from predictnas.spaces import Archs, Space
 from predictnas.tables.curves import CURVE_PREFIX
 from predictnas.tables.labels import PROXY_PREFIX, SEED
 
-__all__ = ["ImportOptions", "ImportedTable", "as_imported", "chosen", "parsed"]
+__all__ = ["ImportOptions", "ImportedTable", "as_imported", "chosen", "noted_columns", "parsed"]
+
+SPLITS = {"valid": "validation", "test": "test", "train": "training"}
+NO_CHECKS = "none"
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,8 @@ class ImportedTable:
         ``arch`` in native text, perhaps ``seed``, accuracies in percent, ``proxy_*``, ``curve_*``.
     metadata
         What goes into the file: space, task, split, units, seeds, source, licence, and under
-        ``checks`` which invariants of the benchmark held on how many architectures.
+        ``checks`` which invariants of the benchmark held on how many architectures, ``"none"``
+        where there is nothing to check by.
     """
 
     dataset: str
@@ -91,27 +95,46 @@ def as_imported(
     more
         What else to note.
     """
-    measured = [
-        str(name) for name in frame if name not in ("arch", SEED) and PROXY_PREFIX not in str(name)
-    ]
-    splits = {"valid": "validation", "test": "test", "train": "training"}
     metadata = {
         "space": space.name,
         "task": dataset,
-        "split": {
-            name: splits[part]
-            for name in measured
-            if (part := name.removeprefix(CURVE_PREFIX).partition("_")[0]) in splits
-            and not name.endswith("seconds")
-        },
-        "units": {name: "percent" for name in measured if "accuracy" in name},
+        **noted_columns(frame),
         "seeds": sorted({int(s) for s in frame[SEED]}) if SEED in frame else None,
         "source": source,
         "licence": licence,
-        "checks": dict(checks or {}),
+        "checks": dict(checks) if checks else NO_CHECKS,
         **more,
     }
     return ImportedTable(dataset, frame, metadata)
+
+
+def noted_columns(frame: pd.DataFrame) -> dict[str, dict[str, str]]:
+    """Return what to note of the columns of a table, by their names.
+
+    Parameters
+    ----------
+    frame
+        The table; ``proxy_*`` are left out.
+
+    Returns
+    -------
+    dict
+        ``split``: of every column that begins with ``valid``, ``test`` or ``train``, perhaps behind
+        ``curve_``, on which data it was measured. ``units``: ``"percent"`` of accuracies and
+        ``"seconds"`` of times, which have no split.
+    """
+    measured = [
+        str(name) for name in frame if name not in ("arch", SEED) and PROXY_PREFIX not in str(name)
+    ]
+    times = [name for name in measured if "seconds" in name.split("_")]
+    split = {
+        name: SPLITS[part]
+        for name in measured
+        if (part := name.removeprefix(CURVE_PREFIX).partition("_")[0]) in SPLITS
+        and name not in times
+    }
+    units = {name: "percent" for name in measured if "accuracy" in name}
+    return {"split": split, "units": {**units, **dict.fromkeys(times, "seconds")}}
 
 
 def chosen(names: list[str], options: ImportOptions, source: str) -> list[str]:

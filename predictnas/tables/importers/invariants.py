@@ -10,7 +10,7 @@ its isomorphic cells are the same. No other order of the edges does in a table w
 path crosses.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
@@ -23,7 +23,7 @@ from encoders import IDENTITY
 from predictnas.errors import InputError
 from predictnas.spaces import Archs, Space
 
-__all__ = ["check_cells", "isomorphic_agreement", "misread"]
+__all__ = ["check_cells", "check_trained_cells", "isomorphic_agreement", "misread"]
 
 NO_OPERATION = "none"
 TOLERANCE = 1e-3
@@ -34,6 +34,15 @@ NEAR = 0.1
 
 MARGIN = 0.02
 """How much better another reading must explain isomorphic cells to refuse the one at hand."""
+
+ERRORS = 3.0
+"""By how many standard errors it must do so besides where labels may be little else than noise."""
+
+TELLING = 30.0
+"""Percent over which labels must range to tell cells that learned from those that cannot."""
+
+FAILED = 1 / 8
+"""Share of the trainings of sound cells that may fail, worse than cells that cannot learn."""
 
 ENOUGH = 100
 """Cells with an isomorphic one among the others from which on their agreement means something."""
@@ -79,22 +88,71 @@ def check_cells(
     values = np.asarray(labels, dtype=np.float64)
     connected = _connected(space, archs)
     _check_chance(space, archs, values, connected, chance, source)
-    rows = np.flatnonzero(connected)
     readings = [
         reading
         for reading in _readings(space, any_order=not connected.all())
         if np.array_equal(_connected(space, reading.of(archs)), connected)
     ]
+    return _check_isomorphic(space, archs, values, connected, readings, 0.0, source)
+
+
+def check_trained_cells(
+    space: Space, archs: Archs, labels: ArrayLike, *, source: str
+) -> dict[str, Any]:
+    """Check labels of cells that somebody trained, at whatever scale and on whatever task.
+
+    There a cell without a path from input to output answers with one class, but that may be another
+    one in every training, and other cells may fail to learn. So only this is refused: where labels
+    range over 30 percent or more, such a cell in the upper half of the range that differs from the
+    others by more than a tenth, or more than one in eight of the other cells that much below it;
+    and another reading that finds more agreement among isomorphic cells by more than 0.02 and three
+    standard errors.
+
+    Parameters
+    ----------
+    space, archs, labels, source
+        As of `check_cells`.
+
+    Returns
+    -------
+    dict
+        As of `check_cells`.
+
+    Raises
+    ------
+    InputError
+        When the labels belie the reading.
+    """
+    values = np.asarray(labels, dtype=np.float64)
+    connected = _connected(space, archs)
+    _check_low(space, archs, values, connected, source)
+    readings = list(_readings(space, any_order=False))
+    return _check_isomorphic(space, archs, values, connected, readings, ERRORS, source)
+
+
+def _check_isomorphic(
+    space: Space,
+    archs: Archs,
+    values: NDArray[np.float64],
+    connected: NDArray[np.bool_],
+    readings: Sequence["_Reading"],
+    errors: float,
+    source: str,
+) -> dict[str, Any]:
+    """Refuse a reading if another finds more agreement, by so many standard errors and a margin."""
+    rows = np.flatnonzero(connected)
     most = max(LARGEST_WORK // (len(readings) + 1), 100)
     if len(rows) > most:
         rows = np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
     agreement, repeated = isomorphic_agreement(space.keys(archs[rows]), values[rows])
     enough = repeated >= ENOUGH and np.isfinite(agreement)
     if enough:
+        # That of a correlation of so many pairs.
+        error = (1 - min(max(agreement, 0.0), 1.0) ** 2) / np.sqrt(repeated / 2)
         for reading in readings:
             keys = space.keys(reading.of(archs[rows]))
             better, count = isomorphic_agreement(keys, values[rows])
-            if count >= ENOUGH and better > agreement + MARGIN:
+            if count >= ENOUGH and better > agreement + MARGIN + errors * error:
                 raise misread(
                     source,
                     f"isomorphic cells agree better with {reading.name} ({better:.3f} against "
@@ -174,6 +232,39 @@ def _check_chance(
         )
 
 
+def _check_low(
+    space: Space,
+    archs: Archs,
+    values: NDArray[np.float64],
+    connected: NDArray[np.bool_],
+    source: str,
+) -> None:
+    unable = np.flatnonzero(~connected)
+    if not unable.size or np.ptp(values) < TELLING:
+        return
+    level = float(np.median(values[unable]))
+    middle = (values.min() + values.max()) / 2
+    # Below the middle they may differ: not every class has as many images as the others.
+    apart = unable[(np.abs(values[unable] - level) > NEAR * level) & (values[unable] > middle)]
+    if apart.size:
+        furthest = apart[np.argmax(np.abs(values[apart] - level))]
+        raise misread(
+            source,
+            f"{unable.size} cells without a path from input to output should share about one "
+            f"label, near the lowest, but {space.format(archs[furthest])} has "
+            f"{values[furthest]:g}, and the median of them is {level:g}",
+        )
+    below = np.flatnonzero(connected & (values < (1 - NEAR) * level))
+    if below.size > FAILED * connected.sum():
+        lowest = below[np.argmin(values[below])]
+        raise misread(
+            source,
+            f"cells without a path from input to output should have about the lowest label, but "
+            f"{below.size} of {connected.sum()} others are below {level:g}, the median of those: "
+            f"{space.format(archs[lowest])} has {values[lowest]:g}",
+        )
+
+
 def misread(source: str, reason: str) -> InputError:
     """Return the error for a source whose labels belie the reading of its cells."""
     return InputError(
@@ -233,7 +324,7 @@ def _readings(space: Space, *, any_order: bool) -> Iterator[_Reading]:
             yield _Reading(name, order, codes)
     identity = options.index(IDENTITY)
     for code, option in enumerate(options):
-        if option not in (IDENTITY, NO_OPERATION):
+        if option != IDENTITY:
             exchanged = list(codes)
             exchanged[identity], exchanged[code] = code, identity
             yield _Reading(f"{option} and {IDENTITY} exchanged", columns, tuple(exchanged))

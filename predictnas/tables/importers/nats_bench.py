@@ -1,10 +1,13 @@
 """NATS-Bench, through the package of its authors."""
 
+import pickle
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from predictnas.errors import InputError, unknown_name
 from predictnas.spaces import Space, get_space
@@ -19,7 +22,13 @@ from predictnas.tables.importers.invariants import check_cells
 from predictnas.tables.importers.parameters import check_parameters
 from predictnas.tables.units import check_units
 
-__all__ = ["NatsBenchApi", "import_nats_bench", "read_nats_bench"]
+__all__ = [
+    "NatsBenchApi",
+    "NatsBenchResults",
+    "NatsBenchRun",
+    "import_nats_bench",
+    "read_nats_bench",
+]
 
 SOURCE = "NATS-Bench (Dong et al. 2021, arXiv:2009.00437)"
 
@@ -38,6 +47,45 @@ METRICS = {
     "train-accuracy": "train_accuracy",
     "train-all-time": "seconds",
 }
+# What the package and its unpickling raise of missing, damaged and other files.
+DAMAGE = (
+    *(AssertionError, AttributeError, EOFError, ImportError, LookupError, MemoryError, OSError),
+    *(TypeError, ValueError, pickle.UnpicklingError),
+)
+
+
+class NatsBenchRun(Protocol):
+    """The part of the package's results of one training that is used.
+
+    Attributes
+    ----------
+    epochs
+        How many the training had.
+    train_acc1es
+        The training accuracy by epoch, from 0 on.
+    eval_acc1es
+        Other accuracies by name and epoch, as ``"x-valid@0"``; not every epoch has been evaluated.
+    """
+
+    epochs: int
+    train_acc1es: Mapping[int, float]
+    eval_acc1es: Mapping[str, float]
+
+
+class NatsBenchResults(Protocol):
+    """The part of the package's results of an architecture that is used."""
+
+    def get_dataset_names(self) -> list[str]:
+        """Return the data sets that it was trained on."""
+
+    def get_dataset_seeds(self, dataset: str) -> list[int]:
+        """Return the seeds of its trainings on one of them."""
+
+    def get_compute_costs(self, dataset: str) -> dict[str, Any]:
+        """Return ``params`` in millions and ``flops``."""
+
+    def query(self, dataset: str, seed: int) -> NatsBenchRun:
+        """Return the training with a seed."""
 
 
 class NatsBenchApi(Protocol):
@@ -48,20 +96,21 @@ class NatsBenchApi(Protocol):
     def arch(self, index: int) -> str:
         """Return the architecture of an index in native text."""
 
-    def query_meta_info_by_index(self, arch_index: int, hp: str) -> Any:
-        """Return results of an architecture, which know their ``get_dataset_seeds(dataset)``."""
+    def query_meta_info_by_index(self, arch_index: int, hp: str) -> NatsBenchResults:
+        """Return a copy of the results of an architecture, which is read first in fast mode."""
 
     def get_more_info(
         self, index: int, dataset: str, *, iepoch: int | None, hp: str, is_random: int
     ) -> dict[str, Any]:
         """Return the metrics of the training with a seed."""
 
-    def get_cost_info(self, index: int, dataset: str, hp: str) -> dict[str, Any]:
-        """Return ``params`` in millions and ``flops``."""
-
 
 def import_nats_bench(source: str, options: ImportOptions) -> list[ImportedTable]:
     """Read a NATS-Bench archive through the package ``nats_bench``, every seed of it.
+
+    Accuracies of training and of validation are ``curve_train_accuracy`` and
+    ``curve_valid_accuracy`` where every epoch of a training has been evaluated. Data sets that the
+    archive lacks are noted as ``missing`` in the metadata of the others.
 
     The package unpickles the archive: give it only files that you trust.
 
@@ -75,8 +124,8 @@ def import_nats_bench(source: str, options: ImportOptions) -> list[ImportedTable
     Raises
     ------
     InputError
-        When the package is not installed, no such space is named, the archive cannot be read, or
-        its labels belie its cells.
+        When the package is not installed, no such space is named, the archive cannot be read or
+        lacks the data set, or its labels belie its cells.
 
     References
     ----------
@@ -97,9 +146,11 @@ def import_nats_bench(source: str, options: ImportOptions) -> list[ImportedTable
     kind = SPACES[options.space][0]
     try:
         api = nats_bench.create(str(path), kind, fast_mode=path.is_dir(), verbose=False)
-    except (OSError, ValueError, AssertionError, EOFError, KeyError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{source} is no NATS-Bench archive ({kind}): {reason}") from None
+    except DAMAGE as error:
+        raise InputError(
+            f"{source} is no NATS-Bench archive ({kind}): {_reason(error)}; give the file, or the "
+            "folder of the fast mode, as published"
+        ) from None
     return read_nats_bench(api, get_space(options.space), options, source)
 
 
@@ -127,21 +178,35 @@ def read_nats_bench(
     _, hp, scale = SPACES[space.name]
     texts = [str(api.arch(index)) for index in range(len(api))]
     archs = parsed(texts, space, source)
-    tables = []
-    for dataset in chosen(list(CLASSES), options, source):
-        where = f"{source}, {dataset}"
-        rows: list[dict[str, Any]] = []
-        sizes = np.full(len(texts), np.nan)
-        for index, text in enumerate(texts):
+    wanted = chosen(list(CLASSES), options, source)
+    rows: dict[str, list[dict[str, Any]]] = {dataset: [] for dataset in wanted}
+    sizes = {dataset: np.full(len(texts), np.nan) for dataset in wanted}
+    for index, text in enumerate(texts):
+        try:
+            # A copy of all trainings: made once an architecture.
             results = api.query_meta_info_by_index(index, hp)
-            sizes[index] = api.get_cost_info(index, dataset, hp)["params"] * 1e6
-            for seed in results.get_dataset_seeds(dataset):
-                found = api.get_more_info(index, dataset, iepoch=None, hp=hp, is_random=int(seed))
-                metrics = {o: found[t] for t, o in METRICS.items() if found.get(t) is not None}
-                rows.append({"arch": text, "seed": int(seed), **metrics, "params": sizes[index]})
-        if not rows:
-            raise InputError(f"{where}: holds no training")
-        frame = pd.DataFrame(rows)
+            for dataset in set(wanted).intersection(results.get_dataset_names()):
+                sizes[dataset][index] = results.get_compute_costs(dataset)["params"] * 1e6
+                rows[dataset] += [
+                    {"arch": text, **training, "params": sizes[dataset][index]}
+                    for training in _trainings(api, index, results, dataset, hp)
+                ]
+        except DAMAGE as error:
+            raise InputError(
+                f"{source}: cannot read the trainings of {hp} epochs of architecture {index} "
+                f"({text}): {_reason(error)}; fetch the archive again, all of it"
+            ) from None
+    found = [dataset for dataset in wanted if rows[dataset]]
+    if not found:
+        raise InputError(
+            f"{source} holds no training on {' or '.join(wanted)}; give the whole archive, or "
+            "another data set with --dataset"
+        )
+    missing = [dataset for dataset in wanted if dataset not in found]
+    tables = []
+    for dataset in found:
+        where = f"{source}, {dataset}"
+        frame = pd.DataFrame(rows.pop(dataset))
         check_units(frame, "percent", source=where)
         checks: dict[str, Any] = {}
         if space.name == "nasbench201":
@@ -152,15 +217,49 @@ def read_nats_bench(
         checks["parameters"] = check_parameters(
             space,
             archs,
-            sizes,
+            sizes[dataset],
             input_shape=(3, 32, 32),
             num_classes=CLASSES[dataset],
             scale=scale,
             source=where,
         )
+        more = {"epochs": hp, "missing": missing}
         tables.append(
-            as_imported(
-                frame, space, dataset, source=SOURCE, licence="MIT", checks=checks, epochs=hp
-            )
+            as_imported(frame, space, dataset, source=SOURCE, licence="MIT", checks=checks, **more)
         )
     return tables
+
+
+def _trainings(
+    api: NatsBenchApi, index: int, results: NatsBenchResults, dataset: str, hp: str
+) -> Iterator[dict[str, Any]]:
+    """Yield the columns of every training of an architecture on a data set."""
+    for seed in results.get_dataset_seeds(dataset):
+        found = api.get_more_info(index, dataset, iepoch=None, hp=hp, is_random=int(seed))
+        metrics = {o: found[t] for t, o in METRICS.items() if found.get(t) is not None}
+        yield {"seed": int(seed), **metrics, **_curves(results.query(dataset, seed))}
+
+
+def _curves(run: NatsBenchRun) -> dict[str, NDArray[np.float64]]:
+    """Return the curves that have a value for every epoch.
+
+    They are read from where the package keeps them: its ``get_more_info`` adds up the times of all
+    seeds and epochs before, for every epoch. The accuracy on all images that are not trained on,
+    which it has in every epoch of some data sets, is none of validation: half of them are for
+    testing.
+    """
+    epochs = range(run.epochs)
+    curves = {
+        "curve_valid_accuracy": [run.eval_acc1es.get(f"x-valid@{epoch}") for epoch in epochs],
+        "curve_train_accuracy": [run.train_acc1es.get(epoch) for epoch in epochs],
+    }
+    return {
+        name: np.array(curve, dtype=np.float64)
+        for name, curve in curves.items()
+        if curve and None not in curve
+    }
+
+
+def _reason(error: BaseException) -> str:
+    """Return in one line what was raised; a bare KeyError or EOFError would say next to nothing."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

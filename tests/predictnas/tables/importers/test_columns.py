@@ -1,13 +1,17 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from predictnas.errors import InputError
 from predictnas.spaces import get_space
-from predictnas.tables import label_table
+from predictnas.tables import label_table, read_table
 from predictnas.tables.importers import IMPORTERS, ImportOptions
+from predictnas.tables.shipped import shipped_table
 
 SPACE = get_space("nats-size")
+DATA = Path(__file__).parents[4].parent / "shared" / "data"
 
 
 @pytest.fixture
@@ -128,3 +132,112 @@ def test_a_space_must_be_named_and_the_file_be_there(tmp_path, frame):
     (tmp_path / "labels.parquet").write_bytes(content[: len(content) // 2])
     with pytest.raises(InputError, match="is not a complete Parquet file"):
         read(tmp_path / "labels.parquet", arch_column="widths")
+
+
+class TestChecks:
+    """A wrong reading is refused by what holds at every scale of training."""
+
+    @pytest.fixture
+    def table(self, cells, parameters):
+        """Cells with two seeds each, whose constant answers are another class in each."""
+        space, archs, labels = cells
+        seeds = np.tile([0, 1], len(archs))
+        repeated = np.repeat(labels, 2)
+        return pd.DataFrame(
+            {
+                "arch": np.repeat(space.format_all(archs), 2),
+                "seed": seeds,
+                "valid_accuracy": np.where(repeated == 10, 10 + 0.3 * seeds, repeated),
+                "proxy_params": np.repeat(parameters(archs) // 7, 2),
+                "proxy_noise": 1.0,
+            }
+        )
+
+    def checks(self, path, frame, space="nasbench201", **options):
+        frame.to_csv(path / "labels.csv", index=False)
+        (found,) = IMPORTERS["csv"](str(path / "labels.csv"), ImportOptions(space=space, **options))
+        return found.metadata["checks"]
+
+    def test_are_noted(self, tmp_path, table):
+        checks = self.checks(tmp_path, table)
+        assert checks["unreachable"] == 60
+        assert checks["isomorphic_agreement"] > 0.99
+        assert checks["parameter_order"] == 24
+        assert set(self.checks(tmp_path, table.drop(columns="valid_accuracy"))) == {
+            "parameter_order"
+        }
+        assert self.checks(tmp_path, table[["arch", "proxy_noise"]]) == "none"
+
+    @pytest.mark.parametrize(
+        ("one", "other", "reason"),
+        [
+            ("none", "skip_connect", "cells without a path from input to output"),
+            ("none", "nor_conv_3x3", "cells without a path from input to output"),
+            (
+                "nor_conv_3x3",
+                "nor_conv_1x1",
+                "the numbers of parameters there are not in the order",
+            ),
+            (
+                "avg_pool_3x3",
+                "nor_conv_1x1",
+                "the numbers of parameters there are not in the order",
+            ),
+        ],
+    )
+    def test_exchanged_operations_are_refused(self, tmp_path, table, one, other, reason):
+        names = {one: other, other: one}
+        table["arch"] = table["arch"].str.replace(
+            f"({one}|{other})", lambda match: names[match[0]], regex=True
+        )
+        with pytest.raises(
+            InputError, match=f"labels.csv: the order of the edges.*{reason}"
+        ) as error:
+            self.checks(tmp_path, table)
+        assert "\n" not in str(error.value)
+
+    def test_architectures_without_labels_are_left_out(self, tmp_path, table):
+        table.loc[:, "valid_accuracy"] = table["valid_accuracy"].where(table.index >= 40)
+        assert self.checks(tmp_path, table)["unreachable"] == 40
+        table["valid_accuracy"] = np.nan
+        assert set(self.checks(tmp_path, table)) == {"parameter_order"}
+
+    def test_of_other_accuracies_the_first_counts(self, tmp_path, table):
+        table["test_accuracy"] = table.pop("valid_accuracy")
+        assert self.checks(tmp_path, table)["unreachable"] == 60
+
+    def test_own_spaces_have_none(self, tmp_path):
+        archs = get_space("transformer").sample(20, np.random.default_rng(0))
+        texts = get_space("transformer").format_all(archs)
+        frame = pd.DataFrame({"arch": texts, "valid_accuracy": 50.0, "params": range(20)})
+        assert self.checks(tmp_path, frame, "transformer") == "none"
+
+    def test_the_table_of_the_project_passes(self, tmp_path):
+        frame = read_table(shipped_table("digits201"))
+        flat = frame.drop(columns=[name for name in frame if name.startswith("curve_")])
+        checks = self.checks(tmp_path, flat)
+        assert checks["unreachable"] >= 5
+        assert checks["parameter_order"] == 24
+
+    @pytest.mark.skipif(not DATA.exists(), reason="the development data is not here")
+    @pytest.mark.parametrize(
+        ("file", "space", "columns", "names"),
+        [
+            ("nasbench201_cifar10", "nasbench201", {}, {"unreachable", "parameter_order"}),
+            ("nasbench101_10k", "nasbench101", {}, {"parameter_order"}),
+            ("darts_nasbench301_surrogate", "darts", {}, {"parameter_order"}),
+            *(
+                (
+                    "transnas101_micro",
+                    "transnas101-micro",
+                    {"valid_accuracy": task},
+                    {"unreachable"},
+                )
+                for task in ("class_scene", "jigsaw")
+            ),
+        ],
+    )
+    def test_published_tables_pass(self, file, space, columns, names):
+        options = ImportOptions(space=space, columns=columns)
+        (table,) = IMPORTERS["parquet"](str(DATA / f"{file}.parquet"), options)
+        assert names <= set(table.metadata["checks"])

@@ -46,3 +46,16 @@ def test_the_order_of_parameters_needs_no_scale():
     with pytest.raises(InputError, match="not in the order .* of transnas101-micro .rank corr"):
         check_parameter_order(space, swapped, counts, source="x")
     assert check_parameter_order(space, archs[:5], counts[:5], source="x") == 0
+
+
+@pytest.mark.parametrize(("one", "other"), [(1, 2), (2, 3), (2, 4), (3, 4)])
+def test_the_order_in_nasbench201_is_the_same_at_every_scale(one, other, exchanged):
+    space = get_space("nasbench201")
+    archs = space.sample(300, np.random.default_rng(0), distinct=True)
+    counts = 500 + 9 * 64.0 * (archs == 3).sum(axis=1) + 64 * (archs == 2).sum(axis=1)
+    assert check_parameter_order(space, archs, counts, source="x") == 24
+    # As rounded as 0.1 M, where many are the same.
+    assert check_parameter_order(space, archs, np.round(counts, -3), source="x") == 24
+    assert check_parameter_order(space, archs, np.ones(300), source="x") == 0
+    with pytest.raises(InputError, match="not in the order .* of nasbench201 .rank correlation"):
+        check_parameter_order(space, exchanged(archs, one, other), counts, source="x")

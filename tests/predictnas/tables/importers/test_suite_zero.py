@@ -159,7 +159,28 @@ def test_notations_of_other_spaces(write, theirs, ours, written, text):
     (table,) = read(write({theirs: {"cifar10": {written: {"val_accuracy": 90.5}}}}))
     assert table.frame["arch"].tolist() == [text]
     assert table.metadata["space"] == ours
+    assert table.metadata["checks"] == "none"
     assert len(label_table(table.frame, get_space(ours), "valid_accuracy")) == 1
+
+
+def test_the_order_of_parameters_tells_operations_of_other_spaces(write):
+    """Cells of three operations in a row: nine times as many weights in 3 × 3 as in 1 × 1."""
+    codes = np.stack(np.meshgrid(*[[2, 3, 4]] * 3), -1).reshape(-1, 3)
+    sizes = 10 + 9.0 * (codes == 4).sum(axis=1) + (codes == 3).sum(axis=1)
+    row = [0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0]
+
+    def written(codes):
+        texts = [str((*row, 0, *map(int, code), 1)) for code in codes]
+        cells = {
+            text: {"val_accuracy": 90.0, "params": size}
+            for text, size in zip(texts, sizes, strict=True)
+        }
+        return write({"nasbench101": {"cifar10": cells}})
+
+    (table,) = read(written(codes))
+    assert table.metadata["checks"] == {"parameter_order": 24}
+    with pytest.raises(InputError, match=r"zc.json, cifar10: the order .* numbers of parameters"):
+        read(written(np.array([0, 0, 2, 4, 3])[codes]))
 
 
 @pytest.mark.parametrize(
