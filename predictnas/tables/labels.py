@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from encoders import ArchGraph
 from predictnas.errors import InputError
 from predictnas.spaces import Archs, Space
-from predictnas.tables.curves import group_means, read_curves
+from predictnas.tables.curves import CURVE_PREFIX, group_means, read_curves
 from predictnas.tables.replicates import Replicates
-from predictnas.tables.units import check_units
+from predictnas.tables.units import check_accuracies, is_accuracy
 
 __all__ = ["LabelTable", "label_table"]
 
@@ -177,7 +177,8 @@ def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
     InputError
         When there is no column ``arch`` or no rows, the target is not a numeric column, a label is
         missing or infinite, an architecture is not of this space, one architecture has two labels
-        of one seed, or an accuracy mixes fractions and percent.
+        of one seed, or an accuracy mixes fractions and percent: a column or a curve with
+        ``accuracy`` in its name, or a target with ``acc``.
     """
     if "arch" not in frame.columns:
         raise InputError(
@@ -197,11 +198,16 @@ def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
             f"labels must be finite numbers, found {unusable.size} NaN or infinite among "
             f"{len(targets)} in {target!r}, the first in row {unusable[0] + 1}; remove those rows"
         )
-    check_units(numbers)
+    for name in numbers.columns:
+        if is_accuracy(name, short=name == target):
+            check_accuracies(numbers[name].to_numpy(), name)
     archs = _parse(frame["arch"], space)
     first = _first_rows(frame["arch"], archs, seeds, targets, target)
     archs, numbers = archs[first], numbers.iloc[first].reset_index(drop=True)
     curves = read_curves(frame.iloc[first])
+    for name, curve in curves.items():
+        if is_accuracy(name, short=name == CURVE_PREFIX + target):
+            check_accuracies(curve, name)
     if seeds is None:
         return LabelTable(space, archs, numbers, target, curves=curves)
     rows, heads = _by_key(archs, space)

@@ -288,6 +288,32 @@ def test_labels_in_mixed_units_are_refused(frame, space):
         label_table(frame, space, "valid_accuracy")
 
 
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [("acc", True), ("valAcc", True), ("accelerator_ms", False), ("train_loss", False)],
+)
+def test_a_target_is_an_accuracy_by_its_name(frame, space, name, refused):
+    frame[name] = frame.pop("valid_accuracy")
+    frame.loc[6:, name] /= 100
+    if not refused:
+        assert len(label_table(frame, space, name)) == 12
+        return
+    with pytest.raises(InputError, match=f"'{name}' mixes fractions and percent"):
+        label_table(frame, space, name)
+    assert len(label_table(frame, space, "epochs")) == 12
+
+
+@pytest.mark.parametrize("target", ["valid_accuracy", "acc"])
+def test_curves_in_mixed_units_are_refused(frame, space, target):
+    frame[target] = frame.pop("valid_accuracy")
+    scales = [1] * 9 + [100] * 3
+    values = [63.0] * 12
+    frame[f"curve_{target}"] = [[30 / s, v / s] for s, v in zip(scales, values, strict=True)]
+    message = f"'curve_{target}' mixes fractions and percent: 3 of 12 curves"
+    with pytest.raises(InputError, match=message):
+        label_table(frame, space, target)
+
+
 @pytest.mark.skipif(not TABLE.exists(), reason="the development tables are not here")
 def test_nasbench201_table(space):
     table = label_table(read_table(TABLE), space, "valid_accuracy")
