@@ -14,7 +14,7 @@ from predictnas.tables.importers.imported import (
     as_imported,
     parsed,
 )
-from predictnas.tables.labels import SEED
+from predictnas.tables.labels import SEED, first_trainings
 from predictnas.tables.units import check_units, in_percent
 
 __all__ = ["import_columns"]
@@ -36,7 +36,7 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
     ------
     InputError
         When no space is named, the file is damaged, a column is not there, holds no numbers or
-        mixes units, or an architecture is not of the space.
+        mixes units, rows that repeat a training disagree, or an architecture is not of the space.
     """
     if options.space is None:
         raise InputError(f"{source}: name the space of its architectures with --space")
@@ -56,7 +56,7 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
         numeric = pd.api.types.is_numeric_dtype(frame[name].dtype)
         if not numeric and not name.startswith(CURVE_PREFIX):
             raise InputError(f"{source}: the column {wanted[name]!r} holds no numbers")
-    parsed([str(text) for text in frame["arch"]], space, source)
+    archs = parsed([str(text) for text in frame["arch"]], space, source)
     for name in frame.columns.drop("arch"):
         numeric = pd.api.types.is_numeric_dtype(frame[name].dtype)
         if "accuracy" in name and (numeric or name.startswith(CURVE_PREFIX)):
@@ -64,6 +64,7 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
     check_units(frame, "percent", source=source)
     if SEED in frame and not pd.api.types.is_integer_dtype(frame[SEED].dtype):
         raise InputError(f"{source}: the column for seeds must hold whole numbers")
+    first_trainings(frame, archs, source=source)  # refuses rows that disagree
     dataset = options.dataset or "unknown"
     return [as_imported(frame, space, dataset, source=source, from_columns=wanted)]
 

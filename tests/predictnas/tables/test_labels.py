@@ -120,6 +120,41 @@ def test_repeated_rows_that_disagree_are_named(frame, space):
         label_table(repeated, space, "valid_accuracy")
 
 
+@pytest.mark.parametrize("value", [12.5, np.nan])
+def test_repeated_rows_agree_in_every_column(frame, space, value):
+    frame["test_accuracy"] = frame["valid_accuracy"] - 1
+    repeated = pd.concat([frame, frame.iloc[[7, 2]]], ignore_index=True)
+    repeated.loc[13, "test_accuracy"] = value
+    message = f"rows 3 and 14 give .* in 'test_accuracy', .* and {value:g}; 1 rows repeat"
+    with pytest.raises(InputError, match=message) as error:
+        label_table(repeated, space, "valid_accuracy")
+    assert "\n" not in str(error.value)
+
+
+def test_repeated_rows_agree_in_their_curves(frame, space):
+    frame["curve_loss"] = [[3.0, 2.0, np.nan]] * 12
+    repeated = pd.concat([frame, frame.iloc[[7, 2]]], ignore_index=True)
+    assert len(label_table(repeated, space, "valid_accuracy")) == 12
+    repeated.at[12, "curve_loss"] = [3.0, 1.5]
+    message = "rows 8 and 13 give .* labels in epoch 2 of 'curve_loss', 2 and 1.5; 1 rows repeat"
+    with pytest.raises(InputError, match=message):
+        label_table(repeated, space, "valid_accuracy")
+
+
+@pytest.mark.parametrize(
+    "name", ["seconds", "cpu_seconds", "latency_pixel3_ms", "trainTime", "index", "Unnamed: 0"]
+)
+def test_clocks_and_row_numbers_may_differ(frame, space, name):
+    frame["valid_accuracy"] = frame["valid_accuracy"].astype(np.float32)  # kept in less precision
+    repeated = pd.concat([frame, frame.iloc[[7, 2]]], ignore_index=True)
+    repeated["valid_accuracy"] = repeated["valid_accuracy"].astype(np.float64)
+    repeated.loc[12:, "valid_accuracy"] *= 1 + 1e-7
+    repeated[name] = np.arange(14.0)
+    assert len(label_table(repeated, space, "valid_accuracy")) == 12
+    with pytest.raises(InputError, match=f"rows 8 and 13 give .* in '{name}', 7 and 12; 2 rows"):
+        label_table(repeated, space, name)
+
+
 def test_labels_must_be_finite(frame, space):
     frame.loc[[4, 6, 9], "valid_accuracy"] = np.nan, np.inf, np.nan
     with pytest.raises(InputError, match=r"found 3 NaN or infinite among 12 .* first in row 5"):
