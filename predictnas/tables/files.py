@@ -67,7 +67,7 @@ def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pd.Dat
         raise InputError(
             f"{path} has no column {missing[0]!r}; its columns are: {', '.join(names)}"
         )
-    read = _read_parquet if table_suffix(path) == ".parquet" else _read_csv
+    read = read_parquet if table_suffix(path) == ".parquet" else _read_csv
     frame = read(path, columns)
     if frame.empty:
         raise InputError(f"{path} has no rows; expected at least one architecture")
@@ -218,30 +218,26 @@ def guarded(path: str | Path, kind: str, read: Callable[[], Any]) -> Any:
         raise InputError(f"cannot read {path}: {reason}") from error
 
 
-def _read_parquet(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read Parquet, also columns that pandas wrote as an index, and compare checksums.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Names of the columns to read; None: all.
+
+    Raises
+    ------
+    InputError
+        When the file is damaged, or its values are not those that its checksums were made of.
+    """
     wanted = None if columns is None else list(columns)
     table: pa.Table = guarded(path, "Parquet", lambda: pq.read_table(path, columns=wanted))
     checksums = (table.schema.metadata or {}).get(CHECKSUM_KEY)
     if checksums is not None:
         verify_checksums(table, _parsed(path, checksums), str(path))
-    return parquet_frame(path, table)
-
-
-def parquet_frame(path: Path, table: pa.Table) -> pd.DataFrame:
-    """Return a table with all its columns, also those that pandas wrote as an index.
-
-    Parameters
-    ----------
-    path
-        Where it comes from, for messages.
-    table
-        What was read.
-
-    Raises
-    ------
-    InputError
-        When its values are damaged.
-    """
     plain = table.select(_columns(table.schema))
     frame: pd.DataFrame = guarded(path, "Parquet", lambda: plain.to_pandas(ignore_metadata=True))
     return frame
@@ -257,24 +253,22 @@ def _read_csv(path: Path, columns: Sequence[str] | None) -> pd.DataFrame:
     return frame if columns is None else frame[list(columns)]
 
 
-def read_csv(source: Any, text: str = "arch", columns: list[str] | None = None) -> pd.DataFrame:
+def read_csv(path: Path, text: str = "arch", columns: list[str] | None = None) -> pd.DataFrame:
     """Read CSV with a header line and commas, in UTF-8.
 
     Parameters
     ----------
-    source
-        A file, or its path; it is read twice.
+    path
+        The file.
     text
         The column with architectures, which stay what they are: ``007``, ``None`` and ``NA`` too.
     columns
         Names of the columns to read; None: all.
     """
-    names = _csv_names(source)
+    names = _csv_names(path)
     unknown = {name: _UNKNOWN if name != text else [""] for name in names}
-    if hasattr(source, "seek"):
-        source.seek(0)
     frame: pd.DataFrame = pd.read_csv(
-        source,
+        path,
         dtype={text: str},
         encoding=_ENCODING,
         usecols=columns,
@@ -284,8 +278,8 @@ def read_csv(source: Any, text: str = "arch", columns: list[str] | None = None) 
     return frame
 
 
-def _csv_names(source: Any) -> list[str]:
-    return list(pd.read_csv(source, nrows=0, encoding=_ENCODING).columns)
+def _csv_names(path: Path) -> list[str]:
+    return list(pd.read_csv(path, nrows=0, encoding=_ENCODING).columns)
 
 
 def _write_parquet(frame: pd.DataFrame, path: Path, metadata: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Label tables: architectures of one space with what was measured of them."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -12,14 +13,23 @@ from numpy.typing import NDArray
 from encoders import ArchGraph
 from predictnas.errors import InputError
 from predictnas.spaces import Archs, Space
-from predictnas.tables.curves import group_means, read_curves
+from predictnas.tables.curves import CURVE_PREFIX, group_means, read_curves
 from predictnas.tables.replicates import Replicates
-from predictnas.tables.units import check_units
+from predictnas.tables.units import check_accuracies, is_accuracy, name_words
 
-__all__ = ["LabelTable", "label_table"]
+__all__ = ["LabelTable", "first_trainings", "label_table"]
 
 PROXY_PREFIX = "proxy_"
 SEED = "seed"
+
+# What rows of one training may differ in: readings of a clock, and numbers of the rows.
+CLOCKS = {
+    *("seconds", "second", "secs", "sec", "s", "ms", "minutes", "hours"),
+    *("time", "runtime", "duration", "latency", "timestamp"),
+}
+_ROW_NUMBER = re.compile(r"index|number|row|id|trial|Unnamed: \d+")  # the last by pandas
+# That of a number which was kept in single precision once.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +168,7 @@ def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
     Where there is a column ``seed``, a row is one training: the result has one row for every key,
     spelt as where it first occurs, with the means over its seeds and its isomorphic twins.
     Otherwise it has one row for every architecture, twins among them. Rows that repeat an
-    architecture and a seed with the same label are dropped but for the first. Messages count rows
+    architecture and a seed with the same numbers are dropped but for the first. Messages count rows
     from 1, without a header line.
 
     Parameters
@@ -176,8 +186,9 @@ def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
     ------
     InputError
         When there is no column ``arch`` or no rows, the target is not a numeric column, a label is
-        missing or infinite, an architecture is not of this space, one architecture has two labels
-        of one seed, or an accuracy mixes fractions and percent.
+        missing or infinite, an architecture is not of this space, rows of one architecture and
+        seed disagree, or an accuracy mixes fractions and percent: a column or a curve with
+        ``accuracy`` in its name, or a target with ``acc``.
     """
     if "arch" not in frame.columns:
         raise InputError(
@@ -197,11 +208,16 @@ def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
             f"labels must be finite numbers, found {unusable.size} NaN or infinite among "
             f"{len(targets)} in {target!r}, the first in row {unusable[0] + 1}; remove those rows"
         )
-    check_units(numbers)
+    for name in numbers.columns:
+        if is_accuracy(name, short=name == target):
+            check_accuracies(numbers[name].to_numpy(), name)
     archs = _parse(frame["arch"], space)
-    first = _first_rows(frame["arch"], archs, seeds, targets, target)
+    first = first_trainings(frame, archs, target=target)
     archs, numbers = archs[first], numbers.iloc[first].reset_index(drop=True)
     curves = read_curves(frame.iloc[first])
+    for name, curve in curves.items():
+        if is_accuracy(name, short=name == CURVE_PREFIX + target):
+            check_accuracies(curve, name)
     if seeds is None:
         return LabelTable(space, archs, numbers, target, curves=curves)
     rows, heads = _by_key(archs, space)
@@ -213,6 +229,82 @@ def label_table(frame: pd.DataFrame, space: Space, target: str) -> LabelTable:
         Replicates(rows, seeds[first], targets[first]),
         {name: group_means(curve, rows) for name, curve in curves.items()},
     )
+
+
+def first_trainings(
+    frame: pd.DataFrame, archs: Archs, *, target: str | None = None, source: str | None = None
+) -> NDArray[np.int64]:
+    """Return where each architecture and seed stands first, if the rows that repeat it agree.
+
+    They agree if all numbers and curves are equal to within the rounding of single precision, NaN
+    among them; but what a clock measured, and the number of a row, may differ unless it is the
+    target.
+
+    Parameters
+    ----------
+    frame
+        A table as `label_table` reads it.
+    archs
+        The architectures of its rows.
+    target
+        The column with the labels, which is compared first; None: there is none yet.
+    source
+        The table, for the message.
+
+    Returns
+    -------
+    array (trainings,)
+        Rows, in the order of the table.
+
+    Raises
+    ------
+    InputError
+        When rows with one architecture and seed differ in a column, or a seed is no whole number.
+    """
+    seeds = _seeds(frame)
+    trainings = archs if seeds is None else np.column_stack([archs, seeds])
+    _, first, inverse = np.unique(trainings, axis=0, return_index=True, return_inverse=True)
+    origin = first[inverse.reshape(-1)]
+    repeats = np.flatnonzero(origin != np.arange(len(origin)))
+    for name, values, others in _compared(frame, repeats, origin[repeats], target):
+        differing = ~np.isclose(values, others, rtol=_ROUNDING, atol=0, equal_nan=True)
+        found = np.flatnonzero(differing.any(axis=1))
+        if not found.size:
+            continue
+        number, epoch = found[0], int(np.argmax(differing[found[0]]))
+        row = int(repeats[number])
+        where = "" if source is None else f"{source}: "
+        of_seed = "" if seeds is None else f" of seed {seeds[row]}"
+        of_epoch = f" in epoch {epoch + 1} of" if name.startswith(CURVE_PREFIX) else " in"
+        raise InputError(
+            f"{where}rows {origin[row] + 1} and {row + 1} give {frame['arch'].iloc[row]!r} "
+            f"different labels{of_seed}{of_epoch} {name!r}, {others[number, epoch]:g} and "
+            f"{values[number, epoch]:g}; {found.size} rows repeat an architecture with another "
+            "label: keep one of each or their mean, or say in a column 'seed' which training each "
+            "is"
+        )
+    return np.sort(first).astype(np.int64)
+
+
+def _compared(
+    frame: pd.DataFrame, rows: NDArray[np.int64], others: NDArray[np.int64], target: str | None
+) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+    """Yield the columns that repeated rows must agree in: of both sides ``(k, 1 or epochs)``."""
+    if not rows.size:
+        return
+    both = frame.iloc[np.concatenate([rows, others])]
+    numbers = _numeric(both.drop(columns=SEED, errors="ignore"))
+    for name in sorted(numbers.columns, key=lambda name: name != target):
+        if name == target or not _may_differ(name):
+            values = numbers[name].to_numpy()[:, None]
+            yield name, values[: len(rows)], values[len(rows) :]
+    for name, curves in read_curves(both).items():
+        yield name, curves[: len(rows)], curves[len(rows) :]
+
+
+def _may_differ(name: str) -> bool:
+    """Return whether a column of numbers says nothing of the training, or only how long it was."""
+    return bool(CLOCKS & name_words(name) or _ROW_NUMBER.fullmatch(name))
 
 
 def _seeds(frame: pd.DataFrame) -> NDArray[np.int64] | None:
@@ -298,27 +390,3 @@ def _unreadable(texts: list[str], space: Space) -> InputError:
     return InputError(
         f"row {number}: {reason}; {count} cannot be read as architectures of {space.name}"
     )
-
-
-def _first_rows(
-    texts: pd.Series,
-    archs: Archs,
-    seeds: NDArray[np.int64] | None,
-    targets: NDArray[np.float64],
-    target: str,
-) -> NDArray[np.int64]:
-    """Return where each distinct architecture and seed stands first, in the order of the table."""
-    trainings = archs if seeds is None else np.column_stack([archs, seeds])
-    _, first, inverse = np.unique(trainings, axis=0, return_index=True, return_inverse=True)
-    origin = first[inverse.reshape(-1)]
-    disagreeing = np.flatnonzero(targets != targets[origin])
-    if disagreeing.size:
-        row, other = int(disagreeing[0]), int(origin[disagreeing[0]])
-        of_seed = "" if seeds is None else f" of seed {seeds[row]}"
-        raise InputError(
-            f"rows {other + 1} and {row + 1} give {texts.iloc[row]!r} different labels{of_seed} in "
-            f"{target!r}, {targets[other]:g} and {targets[row]:g}; {disagreeing.size} rows repeat "
-            "an architecture with another label: keep one of each or their mean, or say in a "
-            "column 'seed' which training each is"
-        )
-    return np.sort(first).astype(np.int64)

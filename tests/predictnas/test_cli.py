@@ -1,6 +1,7 @@
 """The command line end to end on tiny tasks, and its one-line errors."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -394,6 +395,119 @@ class TestErrors:
             error = fails(*command)
             assert any(part in error for part in message.split("|")), error
         assert not (work / "p.npz").exists()
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (
+                lambda f: f.assign(arch=[f.arch[1], *f.arch[1:]]),
+                "rows 1 and 2 give '.*' different labels in 'valid_accuracy', .*; 1 rows repeat",
+            ),
+            (
+                lambda f: pd.concat([f, f[:1].assign(test_accuracy=3.5)], ignore_index=True).assign(
+                    seed=0
+                ),
+                "rows 1 and 41 give '.*' different labels of seed 0 in 'test_accuracy', .* and 3.5",
+            ),
+            (
+                lambda f: f.assign(valid_accuracy=[0.63, *f.valid_accuracy[1:]]),
+                "'valid_accuracy' mixes fractions and percent: 1 of 40 values .* such as 0.63",
+            ),
+            (
+                lambda f: f.assign(test_accuracy=f.test_accuracy / 100),
+                "'test_accuracy' holds fractions, .*'valid_accuracy' percent|"
+                "'test_accuracy' should be in percent, but no value is above 1",
+            ),
+        ],
+    )
+    @pytest.mark.parametrize("suffix", ["csv", "parquet"])
+    def test_labels_that_disagree(
+        self,
+        work: Path,
+        fails: Callable[..., str],
+        labels: pd.DataFrame,
+        change: Callable[[pd.DataFrame], pd.DataFrame],
+        message: str,
+        suffix: str,
+    ) -> None:
+        frame = change(labels.assign(test_accuracy=labels["valid_accuracy"] - 1))
+        path = work / f"labels.{suffix}"
+        frame.to_csv(path, index=False) if suffix == "csv" else frame.to_parquet(path)
+        source = ["--space", "nasbench201", "--labels", path.name]
+        for command in (
+            ["correlate", *source],
+            ["fit", *source, "--out", "p.npz"],
+            ["benchmark", "predictors", *source],
+            ["import", suffix, path.name, *source[:2], "--out", "imported.parquet"],
+        ):
+            assert re.search(message, fails(*command))
+        assert [entry.name for entry in work.iterdir()] == [path.name]
+
+    def test_targets_and_curves_in_mixed_units(
+        self, work: Path, fails: Callable[..., str], labels: pd.DataFrame
+    ) -> None:
+        scales = np.repeat([1, 100], 20)
+        labels["val_acc"] = labels["valid_accuracy"] / scales
+        labels["curve_valid_accuracy"] = [[v / 2, v] for v in labels["val_acc"]]
+        labels.to_parquet(work / "labels.parquet")
+        source = ["--space", "nasbench201", "--labels", "labels.parquet"]
+        fit = ["fit", *source, "--out", "p.npz"]
+        mixed = "mixes fractions and percent: .* of 40"
+        assert re.search(f"'val_acc' {mixed} values", fails(*fit, "--target", "val_acc"))
+        curves = f"labels.parquet: 'curve_valid_accuracy' {mixed} curves"
+        assert re.search(curves, fails(*fit, "--features", "graph,curve:1"))
+        command = ["import", "parquet", "labels.parquet", "--space", "nasbench201"]
+        assert re.search(curves, fails(*command, "--out", "imported.parquet"))
+        assert [path.name for path in work.iterdir()] == ["labels.parquet"]
+
+    def test_truncated_parquet(
+        self, work: Path, fails: Callable[..., str], labels: pd.DataFrame
+    ) -> None:
+        labels.to_parquet(work / "labels.parquet")
+        whole = (work / "labels.parquet").read_bytes()
+        (work / "labels.parquet").write_bytes(whole[: len(whole) // 2])
+        space = ["--space", "nasbench201"]
+        for command in (
+            ["correlate", *space, "--labels", "labels.parquet"],
+            ["fit", *space, "--labels", "labels.parquet", "--out", "p.npz"],
+            ["score", *space, "--archs", "labels.parquet", "--out", "scores.parquet"],
+            ["import", "parquet", "labels.parquet", *space, "--out", "imported.parquet"],
+        ):
+            assert "labels.parquet is not a complete Parquet file" in fails(*command)
+        assert [path.name for path in work.iterdir()] == ["labels.parquet"]
+
+    @pytest.mark.parametrize(
+        ("matrix", "operation", "message"),
+        [
+            ([[0, 1, 0], [0, 0, 1], [0, 1, 0]], "conv3x3-bn-relu", "no edge to a vertex up to 2"),
+            ([[0, 1, 0], [0, 0, 0], [0, 0, 0]], "conv3x3-bn-relu", "connect|path"),
+            ([[0, 1, 0], [0, 0, 1], [0, 0, 0]], "conv7x7", "for vertex 1 .*, found .conv7x7"),
+        ],
+    )
+    def test_nasbench101_cells(
+        self,
+        work: Path,
+        fails: Callable[..., str],
+        matrix: list[list[int]],
+        operation: str,
+        message: str,
+    ) -> None:
+        cells = [
+            json.dumps({"matrix": m, "ops": ["input", o, "output"]})
+            for m, o in (([[0, 1, 0], [0, 0, 1], [0, 0, 0]], "maxpool3x3"), (matrix, operation))
+        ]
+        (work / "archs.txt").write_text("\n".join(cells))
+        frame = pd.DataFrame({"arch": cells, "valid_accuracy": [90.0, 91.0]})
+        frame.to_csv(work / "labels.csv", index=False)
+        space = ["--space", "nasbench101"]
+        for where, command in (
+            ("architecture 2", ["score", "--archs", "archs.txt", "--out", "s.parquet"]),
+            ("row 2", ["fit", "--labels", "labels.csv", "--out", "p.npz"]),
+        ):
+            error = fails(*command[:1], *space, *command[1:])
+            assert where in error
+            assert re.search(message, error), error
+        assert {path.name for path in work.iterdir()} == {"archs.txt", "labels.csv"}
 
     def test_study_of_another_recipe(
         self, work: Path, write_npz: Write, fails: Callable[..., str]

@@ -1,15 +1,22 @@
 """CSV and Parquet files whose columns have other names or other units."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from predictnas.errors import InputError
 from predictnas.spaces import Archs, Space, load_space
 from predictnas.tables.curves import CURVE_PREFIX
-from predictnas.tables.files import guarded, read_schema, table_suffix
+from predictnas.tables.files import (
+    guarded,
+    read_csv,
+    read_metadata,
+    read_parquet,
+    read_schema,
+    table_suffix,
+)
 from predictnas.tables.importers.imported import (
     ImportedTable,
     ImportOptions,
@@ -18,8 +25,8 @@ from predictnas.tables.importers.imported import (
 )
 from predictnas.tables.importers.invariants import check_trained_cells
 from predictnas.tables.importers.parameters import check_parameter_order
-from predictnas.tables.labels import PROXY_PREFIX, SEED
-from predictnas.tables.units import accuracy_columns, check_units, in_percent
+from predictnas.tables.labels import PROXY_PREFIX, SEED, first_trainings
+from predictnas.tables.units import check_units, in_percent, is_accuracy
 
 __all__ = ["import_columns"]
 
@@ -51,7 +58,8 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
     ------
     InputError
         When no space is named, the file is damaged, a column is not there, holds no numbers or
-        mixes units, an architecture is not of the space, or the labels belie the architectures.
+        mixes units, rows that repeat a training disagree, an architecture is not of the space, or
+        the labels belie the architectures.
     """
     if options.space is None:
         raise InputError(f"{source}: name the space of its architectures with --space")
@@ -71,7 +79,8 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
         numeric = pd.api.types.is_numeric_dtype(frame[name].dtype)
         if not numeric and not name.startswith(CURVE_PREFIX):
             raise InputError(f"{source}: the column {wanted[name]!r} holds no numbers")
-    archs = parsed([str(text) for text in frame["arch"]], space, source)
+    frame["arch"] = [str(text) for text in frame["arch"]]
+    archs = parsed(list(frame["arch"]), space, source)
     for name in frame.columns.drop("arch"):
         numeric = pd.api.types.is_numeric_dtype(frame[name].dtype)
         if "accuracy" in name and (numeric or name.startswith(CURVE_PREFIX)):
@@ -79,9 +88,20 @@ def import_columns(source: str, options: ImportOptions) -> list[ImportedTable]:
     check_units(frame, "percent", source=source)
     if SEED in frame and not pd.api.types.is_integer_dtype(frame[SEED].dtype):
         raise InputError(f"{source}: the column for seeds must hold whole numbers")
-    dataset = options.dataset or "unknown"
-    checks = _check(frame, space, archs, source)
-    return [as_imported(frame, space, dataset, source=source, checks=checks, from_columns=wanted)]
+    first_trainings(frame, archs, source=source)  # refuses rows that disagree
+    noted = read_metadata(source)
+    dataset = options.dataset or str(noted.get("task", "unknown"))
+    return [
+        as_imported(
+            frame,
+            space,
+            dataset,
+            source=source,
+            licence=noted.get("licence"),
+            checks=_check(frame, space, archs, source),
+            from_columns=wanted,
+        )
+    ]
 
 
 def _check(frame: pd.DataFrame, space: Space, archs: Archs, source: str) -> dict[str, Any]:
@@ -90,7 +110,8 @@ def _check(frame: pd.DataFrame, space: Space, archs: Archs, source: str) -> dict
     first = np.flatnonzero(~frame["arch"].duplicated().to_numpy())
     numbers = frame.groupby("arch", sort=False).mean(numeric_only=True)
     checks: dict[str, Any] = {}
-    accuracies = sorted(accuracy_columns(numbers), key=lambda name: name != "valid_accuracy")
+    accuracies = [str(name) for name in numbers if is_accuracy(str(name))]
+    accuracies.sort(key=lambda name: name != "valid_accuracy")
     if space.name in CELLS and accuracies:
         labels = numbers[accuracies[0]].to_numpy(dtype=np.float64, na_value=np.nan)
         known = np.isfinite(labels)
@@ -105,14 +126,11 @@ def _check(frame: pd.DataFrame, space: Space, archs: Archs, source: str) -> dict
 
 
 def _read(source: str, columns: list[str], arch_column: str) -> pd.DataFrame:
-    def read() -> pd.DataFrame:
-        if table_suffix(source) == ".parquet":
-            found: pd.DataFrame = pq.read_table(source, columns=columns).to_pandas()
-            return found
-        text = {arch_column: str}
-        return pd.read_csv(source, dtype=text, usecols=columns, encoding="utf-8-sig")
-
-    frame: pd.DataFrame = guarded(source, "table", read)
+    path = Path(source)
+    if table_suffix(path) == ".parquet":
+        frame = read_parquet(path, columns)
+    else:
+        frame = guarded(path, "CSV", lambda: read_csv(path, arch_column, columns))
     if frame.empty:
         raise InputError(f"{source} has no rows; expected at least one architecture")
     return frame

@@ -120,6 +120,41 @@ def test_repeated_rows_that_disagree_are_named(frame, space):
         label_table(repeated, space, "valid_accuracy")
 
 
+@pytest.mark.parametrize("value", [12.5, np.nan])
+def test_repeated_rows_agree_in_every_column(frame, space, value):
+    frame["test_accuracy"] = frame["valid_accuracy"] - 1
+    repeated = pd.concat([frame, frame.iloc[[7, 2]]], ignore_index=True)
+    repeated.loc[13, "test_accuracy"] = value
+    message = f"rows 3 and 14 give .* in 'test_accuracy', .* and {value:g}; 1 rows repeat"
+    with pytest.raises(InputError, match=message) as error:
+        label_table(repeated, space, "valid_accuracy")
+    assert "\n" not in str(error.value)
+
+
+def test_repeated_rows_agree_in_their_curves(frame, space):
+    frame["curve_loss"] = [[3.0, 2.0, np.nan]] * 12
+    repeated = pd.concat([frame, frame.iloc[[7, 2]]], ignore_index=True)
+    assert len(label_table(repeated, space, "valid_accuracy")) == 12
+    repeated.at[12, "curve_loss"] = [3.0, 1.5]
+    message = "rows 8 and 13 give .* labels in epoch 2 of 'curve_loss', 2 and 1.5; 1 rows repeat"
+    with pytest.raises(InputError, match=message):
+        label_table(repeated, space, "valid_accuracy")
+
+
+@pytest.mark.parametrize(
+    "name", ["seconds", "cpu_seconds", "latency_pixel3_ms", "trainTime", "index", "Unnamed: 0"]
+)
+def test_clocks_and_row_numbers_may_differ(frame, space, name):
+    frame["valid_accuracy"] = frame["valid_accuracy"].astype(np.float32)  # kept in less precision
+    repeated = pd.concat([frame, frame.iloc[[7, 2]]], ignore_index=True)
+    repeated["valid_accuracy"] = repeated["valid_accuracy"].astype(np.float64)
+    repeated.loc[12:, "valid_accuracy"] *= 1 + 1e-7
+    repeated[name] = np.arange(14.0)
+    assert len(label_table(repeated, space, "valid_accuracy")) == 12
+    with pytest.raises(InputError, match=f"rows 8 and 13 give .* in '{name}', 7 and 12; 2 rows"):
+        label_table(repeated, space, name)
+
+
 def test_labels_must_be_finite(frame, space):
     frame.loc[[4, 6, 9], "valid_accuracy"] = np.nan, np.inf, np.nan
     with pytest.raises(InputError, match=r"found 3 NaN or infinite among 12 .* first in row 5"):
@@ -286,6 +321,32 @@ def test_labels_in_mixed_units_are_refused(frame, space):
     frame.loc[3, "valid_accuracy"] = 0.93
     with pytest.raises(InputError, match="'valid_accuracy' mixes fractions and percent"):
         label_table(frame, space, "valid_accuracy")
+
+
+@pytest.mark.parametrize(
+    ("name", "refused"),
+    [("acc", True), ("valAcc", True), ("accelerator_ms", False), ("train_loss", False)],
+)
+def test_a_target_is_an_accuracy_by_its_name(frame, space, name, refused):
+    frame[name] = frame.pop("valid_accuracy")
+    frame.loc[6:, name] /= 100
+    if not refused:
+        assert len(label_table(frame, space, name)) == 12
+        return
+    with pytest.raises(InputError, match=f"'{name}' mixes fractions and percent"):
+        label_table(frame, space, name)
+    assert len(label_table(frame, space, "epochs")) == 12
+
+
+@pytest.mark.parametrize("target", ["valid_accuracy", "acc"])
+def test_curves_in_mixed_units_are_refused(frame, space, target):
+    frame[target] = frame.pop("valid_accuracy")
+    scales = [1] * 9 + [100] * 3
+    values = [63.0] * 12
+    frame[f"curve_{target}"] = [[30 / s, v / s] for s, v in zip(scales, values, strict=True)]
+    message = f"'curve_{target}' mixes fractions and percent: 3 of 12 curves"
+    with pytest.raises(InputError, match=message):
+        label_table(frame, space, target)
 
 
 @pytest.mark.skipif(not TABLE.exists(), reason="the development tables are not here")

@@ -2,11 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from predictnas.errors import InputError
 from predictnas.spaces import get_space
-from predictnas.tables import label_table, read_table
+from predictnas.tables import label_table, read_table, write_table
 from predictnas.tables.importers import IMPORTERS, ImportOptions
 from predictnas.tables.shipped import shipped_table
 
@@ -49,6 +51,8 @@ def test_named_columns_come_out_in_percent(tmp_path, frame, suffix):
     assert table.metadata["task"] == "mine"
     assert table.metadata["seeds"] == [0, 1]
     assert table.metadata["from_columns"] == {"arch": "widths", **NAMED}
+    once = frame.drop_duplicates("widths")
+    once.to_csv(path, index=False) if suffix == "csv" else once.to_parquet(path)
     whole = read(path, arch_column="widths")
     assert list(whole.frame) == ["arch", "run", "acc", "hours", "note"]
 
@@ -56,6 +60,7 @@ def test_named_columns_come_out_in_percent(tmp_path, frame, suffix):
 def test_the_column_that_was_named_holds_the_architectures(tmp_path, frame):
     frame.insert(0, "arch", frame["widths"].tolist()[::-1])
     frame["accuracy_source"] = "paper"
+    frame = frame.rename(columns={"run": "seed"})
     frame.to_csv(tmp_path / "labels.csv", index=False)
     table = read(tmp_path / "labels.csv", arch_column="widths")
     assert table.frame["arch"].tolist() == frame["widths"].tolist()
@@ -71,7 +76,7 @@ def test_curves_that_a_csv_file_cannot_hold_are_refused(tmp_path, frame):
 
 def test_one_column_may_be_taken_twice(tmp_path, frame):
     frame.to_csv(tmp_path / "labels.csv", index=False)
-    columns = {"valid_accuracy": "acc", "share": "acc"}
+    columns = {**NAMED, "share": "acc"}
     table = read(tmp_path / "labels.csv", arch_column="widths", columns=columns, units="fraction")
     np.testing.assert_allclose(table.frame["valid_accuracy"], 100 * table.frame["share"])
 
@@ -117,6 +122,37 @@ def test_mixed_units_are_refused(tmp_path, frame):
     frame.to_csv(tmp_path / "labels.csv", index=False)
     with pytest.raises(InputError, match="'valid_accuracy' mixes fractions and percent: 1 of 12"):
         read(tmp_path / "labels.csv", arch_column="widths", columns=NAMED)
+
+
+def test_curves_in_mixed_units_are_refused(tmp_path, frame):
+    frame["acc"] *= 100
+    curves = [np.array([value / 2, value]) for value in frame["acc"]]
+    frame["curve"] = [curve / 100 for curve in curves]
+    frame.to_parquet(tmp_path / "fractions.parquet")
+    options = {"arch_column": "widths", "columns": {**NAMED, "curve_valid_accuracy": "curve"}}
+    with pytest.raises(InputError, match="'curve_valid_accuracy' should be in percent, but no"):
+        read(tmp_path / "fractions.parquet", **options)
+    frame["curve"] = [*curves[:8], *frame["curve"][8:]]
+    frame.to_parquet(tmp_path / "mixed.parquet")
+    with pytest.raises(InputError, match="'curve_valid_accuracy' mixes .*: 4 of 12 curves"):
+        read(tmp_path / "mixed.parquet", **options)
+
+
+def test_rows_that_disagree_are_refused(tmp_path, frame):
+    frame["acc"] *= 100
+    frame["run"] = 0
+    path = tmp_path / "labels.csv"
+    frame.to_csv(path, index=False)
+    first = f"{frame['acc'][0]:g}"
+    message = f"labels.csv: rows 1 and 2 .* of seed 0 in 'valid_accuracy', {first} and .*; 6 rows"
+    with pytest.raises(InputError, match=message):
+        read(path, arch_column="widths", columns=NAMED)
+    with pytest.raises(InputError, match="rows 1 and 2 give '.*' different labels in 'valid_acc"):
+        read(path, arch_column="widths", columns={"valid_accuracy": "acc"})
+    hours = {"train_hours": "hours"}
+    frame["hours"] = np.arange(12)
+    frame.to_csv(path, index=False)
+    assert len(read(path, arch_column="widths", columns=hours).frame) == 12
 
 
 def test_a_space_must_be_named_and_the_file_be_there(tmp_path, frame):
@@ -241,3 +277,25 @@ class TestChecks:
         options = ImportOptions(space=space, columns=columns)
         (table,) = IMPORTERS["parquet"](str(DATA / f"{file}.parquet"), options)
         assert names <= set(table.metadata["checks"])
+
+
+def test_a_table_of_ours_is_checked_and_keeps_what_it_notes(tmp_path):
+    path = tmp_path / "labels.parquet"
+    frame = pd.DataFrame({"arch": ["8:8:8:8:8", "8:8:8:8:16"], "valid_accuracy": [61.0, 74.0]})
+    write_table(frame, path, metadata={"task": "digits", "licence": "MIT", "space": "nats-size"})
+    (table,) = IMPORTERS["parquet"](str(path), ImportOptions(space="nats-size"))
+    assert table.metadata["task"] == table.dataset == "digits"
+    assert table.metadata["licence"] == "MIT"
+    stored = pq.read_table(path)
+    edited = stored.set_column(1, "valid_accuracy", pa.array([61.0, 99.0]))
+    pq.write_table(edited.replace_schema_metadata(stored.schema.metadata), path)
+    with pytest.raises(InputError, match="valid_accuracy"):
+        IMPORTERS["parquet"](str(path), ImportOptions(space="nats-size"))
+
+
+def test_an_index_of_pandas_holds_architectures_too(tmp_path):
+    path = tmp_path / "labels.parquet"
+    frame = pd.DataFrame({"arch": ["8:8:8:8:8", "8:8:8:8:16"], "valid_accuracy": [61.0, 74.0]})
+    frame.set_index("arch").to_parquet(path)
+    (table,) = IMPORTERS["parquet"](str(path), ImportOptions(space="nats-size"))
+    pd.testing.assert_frame_equal(table.frame, frame)
