@@ -177,7 +177,12 @@ class DeclaredSpace(Space):
         return ArchGraph((*operations, *(ZERO for _ in missing)), edges)
 
     def _whole_graph(self, arch: ArchLike) -> ArchGraph:
-        """Return the traced graph without any ``other``, by which different graphs are equal."""
+        """Return the traced graph without any ``other``, by which different graphs are equal.
+
+        Or the graph that the class gives by hand.
+        """
+        if type(self).graph is not DeclaredSpace.graph:
+            return self.graph(arch)
         return self._traced(self._one(arch))
 
     @cached_property

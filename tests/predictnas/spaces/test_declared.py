@@ -191,6 +191,14 @@ def test_a_graph_by_hand_needs_no_trace():
     space = ByHand()
     assert space.graph((1, 0, 0, 0)).operations == ("input", "layer", "layer", "output")
     assert space.operations == ("layer",)
+
+    class Keyed(ByHand):
+        key = Space.key
+
+    # Told apart by the graph that was given, not by one that is traced.
+    rows = space.iterate()
+    assert Keyed().keys(rows) == [graph.key() for graph in space.graphs(rows)]
+    assert len(set(Keyed().keys(rows))) == 3
     assert space._traces == {}
 
 
