@@ -54,7 +54,8 @@ class DeclaredSpace(Space):
     nothing may matter that the graph does not show, such as how weights are initialised.
 
     The graph is traced from the network, as it trains on images of `example_shape`, see
-    `encoders.trace_graph`; a space that overrides `graph` declares `operations`. The operations of
+    `encoders.trace_graph`; a space that overrides `graph` declares `operations`, all that these
+    graphs carry. No graph may be without a path from input to output. The operations of
     traced graphs, and the number of nodes that all of them are filled up to, are those of a few
     dozen architectures that show all pairs of options; what else turns up is ``other``. That, and
     every graph, takes a trace of 0.02 to 1 seconds, once.
@@ -125,6 +126,8 @@ class DeclaredSpace(Space):
                     'declare them like choices = {"width": (32, 64)}'
                 )
             cls.build = _checked(declared["build"])  # type: ignore[method-assign]
+        if "graph" in declared:
+            cls.graph = _checked_graph(declared["graph"])  # type: ignore[method-assign]
 
     @property
     def identity(self) -> str:
@@ -165,7 +168,7 @@ class DeclaredSpace(Space):
         Raises
         ------
         InputError
-            If the network cannot be built or traced.
+            If the network cannot be built or traced, or its output does not depend on its input.
         """
         graph = self._traced(self._one(arch))
         known = {INPUT, OUTPUT, *self.operations}
@@ -177,13 +180,10 @@ class DeclaredSpace(Space):
         return ArchGraph((*operations, *(ZERO for _ in missing)), edges)
 
     def _whole_graph(self, arch: ArchLike) -> ArchGraph:
-        """Return the traced graph without any ``other``, by which different graphs are equal.
-
-        Or the graph that the class gives by hand.
-        """
-        if type(self).graph is not DeclaredSpace.graph:
-            return self.graph(arch)
-        return self._traced(self._one(arch))
+        """Return the graph without any ``other`` of a trace, by which different ones are equal."""
+        if type(self).graph is DeclaredSpace.graph:
+            return self._traced(self._one(arch))
+        return self.graph(arch)
 
     @cached_property
     def operations(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -234,13 +234,19 @@ class DeclaredSpace(Space):
         try:
             with torch.random.fork_rng():
                 network = self.build(arch, self.example_shape, _CLASSES)
-            return trace_graph(network, torch.zeros(_BATCH, *self.example_shape))
+            graph = trace_graph(network, torch.zeros(_BATCH, *self.example_shape))
         except CandidateError as error:
             raise InputError(
                 f"{error}, on images of example_shape {self.example_shape}; let is_valid refuse it"
             ) from error
         except EncodingError as error:
             raise InputError(f"{self.name}, {self.format(arch)}: {error}") from error
+        if not _has_path(graph):
+            raise InputError(
+                f"{self.name}, {self.format(arch)}: expected a network whose output depends on "
+                "its input, found no path between them in its graph; let is_valid refuse it"
+            )
+        return graph
 
     @cached_property
     def _survey(self) -> tuple[tuple[str, ...], int]:
@@ -309,6 +315,56 @@ def _checked(build: Callable[..., Any]) -> Callable[..., "nn.Module"]:
     return checked
 
 
+def _checked_graph(graph: Callable[..., Any]) -> Callable[..., ArchGraph]:
+    """Return a user's `graph` that returns what encoders and predictors can take."""
+
+    @functools.wraps(graph)
+    def checked(self: DeclaredSpace, arch: ArchLike) -> ArchGraph:
+        one = self._one(arch)
+        where = f"{self.name}, {self.format(one)}"
+        try:
+            given = graph(self, one)
+        except PredictNASError:
+            raise
+        except EncodingError as error:
+            raise InputError(f"{where}: {error}") from error
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            raise InputError(f"{where}: graph failed with {_told(error, graph)}") from error
+        if not isinstance(given, ArchGraph):
+            raise InputError(
+                f"{where}: expected an encoders.ArchGraph from graph, found "
+                f"{type(given).__name__}; return the graph"
+            )
+        unknown = sorted(set(given.operations) - {INPUT, OUTPUT, *self.operations})
+        if unknown:
+            raise InputError(
+                f"{where}: expected a graph of the operations {', '.join(self.operations)}, found "
+                f"{', '.join(unknown)}; add it to `operations`"
+            )
+        if not _has_path(given):
+            raise InputError(
+                f"{where}: expected a graph with a path from input to output, found none; add the "
+                "edges that are missing, or let is_valid refuse it"
+            )
+        return given
+
+    return checked
+
+
+def _has_path(graph: ArchGraph) -> bool:
+    """Return whether a path leads from input to output, and not through zeros."""
+    reached: set[int] = set()
+    for node in graph.topological_order():
+        operation = graph.operations[node]
+        if operation == INPUT or (
+            operation != ZERO and not reached.isdisjoint(graph.predecessors[node])
+        ):
+            reached.add(node)
+    return graph.operations.index(OUTPUT) in reached
+
+
 def _try_out(network: "nn.Module", shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of what a network gives for two images; its modes come back."""
     import torch
@@ -322,9 +378,9 @@ def _try_out(network: "nn.Module", shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(logits.shape)
 
 
-def _told(error: Exception, build: Callable[..., Any]) -> str:
-    """Return an error in one line, with the line of the file of `build` that it came from."""
-    path = build.__code__.co_filename
+def _told(error: Exception, method: Callable[..., Any]) -> str:
+    """Return an error in one line, with the line of the file of a method that it came from."""
+    path = method.__code__.co_filename
     frames = traceback.extract_tb(error.__traceback__)
     lines = [str(frame.lineno) for frame in frames if frame.filename == path]
     first = (str(error).strip().splitlines() or [""])[0]

@@ -3,12 +3,20 @@ import json
 import zipfile
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from predictnas.errors import InputError
-from predictnas.predictors import GPPredictor, Predictor, load_predictor, save_predictor
+from predictnas.predictors import (
+    GPPredictor,
+    Predictor,
+    RidgePredictor,
+    load_predictor,
+    save_predictor,
+)
 from predictnas.predictors.features import Features
 from predictnas.predictors.persistence import CHECKSUM, HEADER, _digest
+from predictnas.spaces import get_space
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +93,19 @@ def test_fitted_state_is_kept_exactly(saved, predictor):
     np.testing.assert_array_equal(loaded.cholesky_, predictor.cholesky_)
     assert loaded.features_.encodings.graphs == predictor.features_.encodings.graphs
     assert loaded.features_.numeric.warps == predictor.features_.numeric.warps
+
+
+def test_columns_of_pieces_of_paths_come_back(tmp_path):
+    space = get_space("nats-size")
+    graphs = space.graphs(space.sample(30, np.random.default_rng(0)))
+    widths = [sum(int(name.split("_")[-1]) for name in g.operations[1:-1]) for g in graphs]
+    seen, others = pd.DataFrame({"graph": graphs[:20]}), pd.DataFrame({"graph": graphs[20:]})
+    predictor = RidgePredictor(encoding="path", operations=space.operations)
+    fitted = predictor.fit(seen, np.array(widths[:20], dtype=float))
+    save_predictor(fitted, tmp_path / "predictor.npz")
+    loaded, _ = load_predictor(tmp_path / "predictor.npz")
+    assert len(np.unique(fitted.predict(others))) == 10
+    np.testing.assert_array_equal(loaded.predict(others), fitted.predict(others))
 
 
 def test_any_flipped_byte_of_an_entry_is_noticed(saved):

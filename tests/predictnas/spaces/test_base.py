@@ -1,5 +1,6 @@
 """What holds for every space, registered or a user's own, and the defaults of the base class."""
 
+import functools
 import json
 import os
 import subprocess
@@ -13,8 +14,9 @@ import torch
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FixedTrial
 
-from encoders import ArchGraph, GraphBatch
+from encoders import ENCODERS, ArchGraph, GraphBatch
 from predictnas.errors import InputError
+from predictnas.predictors.features import GraphEncodings
 from predictnas.spaces import (
     SPACES,
     DeclaredSpace,
@@ -30,6 +32,8 @@ OWN = f"{Path(__file__).with_name('own_space.py')}:SmallNets"
 
 # How many mutants show every choice changed, where 500 do not.
 MANY = {"hierarchical": 10_000}  # a derivation seldom comes to the deepest choices
+# What is trained is trained for a moment.
+QUICK = {"embedding": {"steps": 3}}
 
 
 @pytest.fixture(params=[*SPACES, OWN], ids=[*SPACES, "own"])
@@ -239,6 +243,30 @@ def test_graphs_carry_declared_operations_and_equal_graphs_have_equal_keys(space
     keys = space.keys(rows)
     assert keys == [space.key(row) for row in rows]
     assert all(len(key) == 32 and int(key, 16) >= 0 for key in keys)
+
+
+@functools.cache
+def drawn(address):
+    """Return a space with twenty of its graphs and some more, which take long to trace."""
+    space = load_space(address)
+    count = 40 if isinstance(space, DeclaredSpace) else 80
+    graphs = space.graphs(space.sample(count, np.random.default_rng(0)))
+    return space, tuple(graphs[:20]), graphs[20:]
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_tells_apart_architectures_that_it_has_not_seen(address, name, rng):
+    space, seen, others = drawn(address)
+    # As predictors have it, for which a search comes to larger graphs than they have learned from.
+    encoder = GraphEncodings((name,), space.operations, seen)._made(name)
+    encoder.set_params(**QUICK.get(name, {})).fit(seen)
+    rows = encoder.transform(others)
+    assert np.isfinite(rows).all()
+    distinct = len({graph.canonical() for graph in others})
+    assert len(np.unique(rows, axis=0)) > distinct / 2 > 5
+    if encoder.canonical or encoder.invariant:
+        moved = [graph.relabelled(rng.permutation(graph.num_nodes).tolist()) for graph in others]
+        np.testing.assert_array_equal(encoder.transform(moved), rows)
 
 
 def test_keys_are_the_same_in_another_process(space, address):

@@ -192,14 +192,85 @@ def test_a_graph_by_hand_needs_no_trace():
     assert space.graph((1, 0, 0, 0)).operations == ("input", "layer", "layer", "output")
     assert space.operations == ("layer",)
 
-    class Keyed(ByHand):
+    class Merged(ByHand):
         key = Space.key
 
-    # Told apart by the graph that was given, not by one that is traced.
-    rows = space.iterate()
-    assert Keyed().keys(rows) == [graph.key() for graph in space.graphs(rows)]
-    assert len(set(Keyed().keys(rows))) == 3
-    assert space._traces == {}
+    merged = Merged()
+    # As many layers are the same by this graph, whatever their widths.
+    assert merged.key((1, 0, 0, 0)) == merged.key((1, 1, 1, 0)) != merged.key((0, 0, 0, 0))
+    assert space._traces == merged._traces == {}
+
+
+def by_hand(graph_body):
+    class ByHand(Chains):
+        name = "by-hand"
+        operations = ("layer", "none")
+
+        def graph(self, arch):
+            return graph_body(self, arch)
+
+    return ByHand()
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        (
+            lambda *_: ArchGraph(
+                ("input", "layer", "layer", "output"), ((0, 1), (1, 2), (2, 1), (2, 3))
+            ),
+            "by-hand, 1,4,4,4: expected .* cycle",
+        ),
+        (
+            lambda *_: ArchGraph(("input", "layer", "pool", "output"), ((0, 1), (1, 2), (2, 3))),
+            "by-hand, 1,4,4,4: expected a graph of the operations layer, none, found pool; "
+            "add it to `operations`",
+        ),
+        (
+            lambda *_: ArchGraph(("input", "layer", "output"), ((0, 1),)),
+            "by-hand, 1,4,4,4: expected a graph with a path from input to output, found none; "
+            "add the edges that are missing, or let is_valid refuse it",
+        ),
+        (
+            lambda *_: ArchGraph(("input", "layer", "none", "output"), ((0, 1), (1, 2), (2, 3))),
+            "by-hand, 1,4,4,4: expected a graph with a path from input to output, found none",
+        ),
+        (
+            lambda self, arch: self.options(arch)["width_3"],
+            r"by-hand, 1,4,4,4: graph failed with KeyError: 'width_3' "
+            r"\(test_declared.py, line \d+\)",
+        ),
+        (
+            lambda *_: {"operations": ()},
+            "by-hand, 1,4,4,4: expected an encoders.ArchGraph from graph, found dict; return the",
+        ),
+    ],
+)
+def test_a_wrong_graph_by_hand_is_told_with_its_architecture(graph, message):
+    space = by_hand(graph)
+    for ask in (lambda: space.graph((0, 0, 0, 0)), lambda: space.graph_batch([(0, 0, 0, 0)])):
+        with pytest.raises(InputError, match=f"^{message}") as caught:
+            ask()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_graph_by_hand_is_of_an_architecture_of_the_space():
+    def graph(space, arch):
+        assert arch == (0, 0, 0, 0)
+        return ArchGraph(("input", "layer", "output"), ((0, 1), (1, 2)))
+
+    space = by_hand(graph)
+    assert space.graph(np.zeros(4, dtype=np.int64)).num_nodes == 3
+    with pytest.raises(InputError, match="is it of another space than by-hand"):
+        space.graph((9, 0, 0, 0))
+
+
+def test_lack_of_memory_in_a_graph_by_hand_is_left_to_be_told_as_such():
+    def graph(*_):
+        raise MemoryError("nothing is left")
+
+    with pytest.raises(MemoryError, match="nothing is left"):
+        by_hand(graph).graph((0, 0, 0, 0))
 
 
 def test_networks_come_untouched_by_their_trial(chains):
@@ -288,6 +359,24 @@ def test_networks_that_cannot_be_traced_are_told_with_their_architecture():
 
     space = failing(lambda *_: Undecided())
     with pytest.raises(InputError, match=r"^failing, 1,4,4,4: .* in Undecided: .* by hand"):
+        space.graph((0, 0, 0, 0))
+
+
+def test_a_network_that_does_not_see_its_input_has_no_graph():
+    class Blind(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(10))
+
+        def forward(self, x):
+            return self.bias.expand(x.shape[0], 10) + 0 * x.flatten(1)[:, :10]
+
+    space = failing(lambda *_: Blind())
+    message = (
+        "^failing, 1,4,4,4: expected a network whose output depends on its input, found no path "
+        "between them in its graph; let is_valid refuse it"
+    )
+    with pytest.raises(InputError, match=message):
         space.graph((0, 0, 0, 0))
 
 

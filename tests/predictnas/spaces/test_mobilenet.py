@@ -5,7 +5,7 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 
-from encoders import AdjacencyEncoder, ArchGraph, PathEncoder
+from encoders import AdjacencyEncoder, ArchGraph
 from predictnas.errors import InputError
 from predictnas.spaces import MobileNet, get_space
 
@@ -144,7 +144,6 @@ def test_architectures_are_encoded_and_told_apart(rng):
     graphs = SPACE.graphs(SPACE.sample(100, rng, distinct=True))
     encoded = AdjacencyEncoder(operations=SPACE.operations).fit(graphs[:1]).transform(graphs)
     assert len(np.unique(encoded, axis=0)) == 100
-    assert PathEncoder(operations=SPACE.operations).fit_transform(graphs).shape[0] == 100
 
 
 def test_samples_have_uniform_depths_and_a_search_can_change_them(rng):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from encoders import ENCODERS, ArchGraph
+from encoders import ArchGraph
 from predictnas.errors import InputError
 from predictnas.spaces import NasBench101, get_space
 
@@ -164,13 +164,6 @@ def test_the_neighbors_of_the_smallest_cell():
     # Without its only edge it has no path; 20 other edges and two operations for each vertex.
     assert len(rows) == 20 + 5 * 2
     assert set(SPACE.format_all(rows)) == {SPACE.format(SPACE.parse(cell({(0, 1)})))}
-
-
-@pytest.mark.parametrize("name", ENCODERS)
-def test_cells_are_encoded(name):
-    encoder = ENCODERS[name](operations=SPACE.operations)
-    rows = SPACE.sample(100, np.random.default_rng(0))
-    assert len(encoder.fit_transform(SPACE.graphs(rows))) == 100
 
 
 def test_the_published_table_is_read_and_its_hashes_are_the_keys(table):
