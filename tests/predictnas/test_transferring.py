@@ -102,7 +102,9 @@ def noisy(frame: pd.DataFrame) -> pd.DataFrame:
         moved,
         noisy,
         lambda frame: frame.assign(valid_accuracy=100 - frame["valid_accuracy"]),
-        lambda frame: frame.assign(valid_accuracy=frame["valid_accuracy"] / 100),
+        lambda frame: frame.filter(["arch", "seed"]).assign(
+            valid_accuracy=frame["valid_accuracy"] / 100  # alone: beside percent it is refused
+        ),
         lambda frame: frame.assign(valid_accuracy=np.exp(frame["valid_accuracy"] / 10)),
         lambda frame: frame.assign(valid_accuracy=frame["valid_accuracy"].round(2)),
     ],
