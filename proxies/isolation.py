@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import nn
+from torch._ops import OpOverload
+from torch.fx import GraphModule
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
@@ -154,13 +156,15 @@ def lent(
     Raises
     ------
     UndefinedProxyError
-        If the model is TorchScript or has lazy parameters that have no shape yet.
+        If the model is TorchScript or an exported program, or has lazy parameters that have no
+        shape yet.
     """
     modules = list(model.modules())
-    if any(isinstance(module, torch.jit.ScriptModule) for module in modules):
-        raise UndefinedProxyError(
-            "expected an eager module, found TorchScript; pass the module it was made from"
-        )
+    for kind, found in (("TorchScript", _is_scripted), ("an exported program", _is_exported)):
+        if any(map(found, modules)):
+            raise UndefinedProxyError(
+                f"expected an eager module, found {kind}; pass the module it was made from"
+            )
     with ExitStack() as stack:
         stack.enter_context(random_streams(seed, device))
         stack.enter_context(torch.inference_mode(False))
@@ -216,6 +220,20 @@ class _WithoutDropout(TorchFunctionMode):
             args = (*args[:4], *((0.0,) if len(args) > 4 else ()), *args[5:])
             kwargs |= {"dropout_p": 0.0} if "dropout_p" in kwargs else {}
         return func(*args, **kwargs)
+
+
+def _is_scripted(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule)
+
+
+def _is_exported(module: nn.Module) -> bool:
+    """Whether a module is what ``torch.export`` made of another.
+
+    Whether it trains is part of its code, and its calls are those of the dispatcher, not of layers.
+    """
+    return isinstance(module, GraphModule) and any(
+        isinstance(node.target, OpOverload) for node in module.graph.nodes
+    )
 
 
 def _is_compiled(module: nn.Module) -> bool:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["LAYERS", "AvgPool2d", "Conv2d", "bound_avg_pool2d", "bound_batch_norm", "bound_conv2d"]
 
@@ -24,10 +25,17 @@ _AVERAGE_POOL = (
     *("input", "kernel_size", "stride", "padding", "ceil_mode"),
     *("count_include_pad", "divisor_override"),
 )
-_BATCH_NORM = (
-    *("input", "running_mean", "running_var", "weight", "bias"),
-    *("training", "momentum", "eps"),
-)
+_BATCH_NORMS = {
+    functional.batch_norm: (
+        *("input", "running_mean", "running_var", "weight", "bias"),
+        *("training", "momentum", "eps"),
+    ),
+    # What the first calls; some models call it themselves.
+    torch.batch_norm: (
+        *("input", "weight", "bias", "running_mean", "running_var"),
+        *("training", "momentum", "eps", "cudnn_enabled"),
+    ),
+}
 _BATCH_NORM_DEFAULTS = {
     "weight": None,
     "bias": None,
@@ -128,15 +136,26 @@ def bound_conv2d(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Conv2d | N
     return Conv2d(x, weight, given.get("bias"), geometry)
 
 
-def bound_batch_norm(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call of ``torch.nn.functional.batch_norm`` by name.
+def bound_batch_norm(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Return the arguments for ``torch.nn.functional.batch_norm`` by name, or None.
+
+    None is for calls of other functions than batch normalisation.
 
     Parameters
     ----------
+    func
+        What was called.
     args, kwargs
-        As the function was called.
+        As it was called.
     """
-    return {**_BATCH_NORM_DEFAULTS, **dict(zip(_BATCH_NORM, args, strict=False)), **kwargs}
+    names = _BATCH_NORMS.get(func)
+    if names is None:
+        return None
+    given = {**_BATCH_NORM_DEFAULTS, **dict(zip(names, args, strict=False)), **kwargs}
+    given.pop("cudnn_enabled", None)
+    return given
 
 
 def _pair(value: Any) -> tuple[int, int]:

@@ -72,8 +72,9 @@ class FeatureWatcher(TorchFunctionMode):
     ) -> Any:
         """Run the call and remember what matters of it."""
         kwargs = kwargs or {}
-        if func is functional.batch_norm:
-            return self._batch_norm(bound_batch_norm(args, kwargs))
+        normalised = bound_batch_norm(func, args, kwargs)
+        if normalised is not None:
+            return self._batch_norm(normalised)
         result = func(*args, **kwargs)
         first = args[0] if args else kwargs.get("input")
         # A maximum over positions comes with where it was found.

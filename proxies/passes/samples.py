@@ -48,9 +48,9 @@ class FrozenStatistics(TorchFunctionMode):
     ) -> Any:
         """Run the call, or normalise by statistics without a gradient."""
         kwargs = kwargs or {}
-        if func is not functional.batch_norm:
+        call = bound_batch_norm(func, args, kwargs)
+        if call is None:
             return func(*args, **kwargs)
-        call = bound_batch_norm(args, kwargs)
         x = call["input"]
         # One value a channel has no variance: the call itself says so.
         if not call["training"] or x.numel() <= x.shape[1]:

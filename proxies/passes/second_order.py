@@ -98,8 +98,7 @@ class TwiceDifferentiable(TorchFunctionMode):
             pool = bound_avg_pool2d(args, kwargs)
             if pool is not None and pool.input.requires_grad:
                 return average_pool(pool.input, pool.geometry)
-        elif func is functional.batch_norm:
-            norm = bound_batch_norm(args, kwargs)
+        elif (norm := bound_batch_norm(func, args, kwargs)) is not None:
             x = norm["input"]
             # One value a channel has no variance: the call itself says so.
             if norm["training"] and x.requires_grad and x.numel() > x.shape[1]:

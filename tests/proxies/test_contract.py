@@ -276,6 +276,43 @@ def test_scripted_models_are_a_status(name, make, batch):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_exported_models_are_a_status(name, make, batch):
+    exported = torch.export.export(make("perceptron"), (batch[0],)).module()
+    score = proxies.score(exported, batch, [name])[name]
+    assert name in NEEDS_NO_FORWARD or score.status.startswith(
+        "expected an eager module, found an exported program"
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not proxies.PROXIES[name].measured])
+def test_the_two_functions_of_batch_normalisation_are_one(name, make, batch):
+    class Direct(nn.BatchNorm2d):
+        def forward(self, x):
+            return torch.batch_norm(
+                x,
+                self.weight,
+                self.bias,
+                self.running_mean,
+                self.running_var,
+                self.training,
+                self.momentum,
+                self.eps,
+                True,
+            )
+
+    def directly(module):
+        for child in module.modules():
+            if type(child) is nn.BatchNorm2d:
+                child.__class__ = Direct
+        return module
+
+    expected = proxies.score(make("cells"), batch, [name])[name]
+    found = proxies.score(directly(make("cells")), batch, [name])[name]
+    assert found.status == expected.status
+    assert found.value == pytest.approx(expected.value, rel=1e-6, nan_ok=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_lazy_models_are_a_status(name, batch):
     lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(5))
     status = proxies.score(lazy, batch, [name])[name].status

@@ -57,7 +57,27 @@ def test_batch_norm_is_bound_as_python_would():
     ):
         expected = signature.bind(*args, **kwargs)
         expected.apply_defaults()
-        found = bound_batch_norm(args, kwargs)
+        found = bound_batch_norm(functional.batch_norm, args, kwargs)
         assert found.keys() == expected.arguments.keys()
         for name, value in expected.arguments.items():
             assert found[name] is value or found[name] == value
+
+
+def test_batch_norm_has_two_orders_of_arguments():
+    mean, variance, weight, bias = torch.zeros(4), torch.ones(4), 2 * torch.ones(4), torch.ones(4)
+    args = (X, weight, bias, mean, variance, True, 0.3, 0.2, False)
+    found = bound_batch_norm(torch.batch_norm, args, {})
+    assert found == {
+        "input": X,
+        "weight": weight,
+        "bias": bias,
+        "training": True,
+        "running_mean": mean,
+        "running_var": variance,
+        "momentum": 0.3,
+        "eps": 0.2,
+    }
+
+
+def test_other_functions_are_no_batch_norm():
+    assert bound_batch_norm(functional.layer_norm, (X, (6,)), {}) is None
