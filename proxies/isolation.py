@@ -25,6 +25,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from proxies.errors import UndefinedProxyError
+from proxies.passes.pooling import FastPooling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -177,6 +178,8 @@ def lent(
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         leaves, stand_ins = _leaves(model, device, dtype, absolute, redraw)
         if channels_last:
+            if any(isinstance(module, nn.AvgPool2d) for module in modules):
+                stack.enter_context(FastPooling())
             for module in modules:
                 leaf = stand_ins.get(id(module._parameters.get("weight")))
                 if isinstance(module, nn.Conv2d) and leaf is not None:

@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
 if TYPE_CHECKING:
     from proxies.passes.second_order import TwiceDifferentiable
 
-__all__ = ["average_pool", "batch_norm", "convolution", "rectified"]
+__all__ = ["batch_norm", "convolution", "rectified"]
 
 
 def convolution(
@@ -52,20 +51,6 @@ def rectified(x: torch.Tensor) -> torch.Tensor:
         Any tensor.
     """
     found: torch.Tensor = _apply(_Relu, x)
-    return found
-
-
-def average_pool(x: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
-    """Return the means over windows.
-
-    Parameters
-    ----------
-    x
-        Images.
-    geometry
-        The arguments of ``avg_pool2d`` after the images.
-    """
-    found: torch.Tensor = _apply(_AveragePool, x, geometry)
     return found
 
 
@@ -216,37 +201,6 @@ class _ReluBackward(Function):
 def _gated(gradient: torch.Tensor, result: torch.Tensor) -> torch.Tensor:
     gated: torch.Tensor = torch.ops.aten.threshold_backward(gradient, result, 0)
     return gated
-
-
-class _AveragePool(Function):
-    """Mean over windows; PyTorch's own adds a second derivative of zeros, as for ReLU."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
-        ctx.save_for_backward(x)
-        ctx.geometry = geometry
-        return functional.avg_pool2d(x, *geometry)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
-        return _apply(_AveragePoolBackward, gradient, *ctx.saved_tensors, ctx.geometry), None
-
-
-class _AveragePoolBackward(Function):
-    """δ, spread over the windows."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, gradient: torch.Tensor, x: torch.Tensor, geometry: tuple[Any, ...]
-    ) -> torch.Tensor:
-        ctx.geometry = geometry
-        spread: torch.Tensor = torch.ops.aten.avg_pool2d_backward(gradient, x, *geometry)
-        return spread
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, v: torch.Tensor) -> Any:
-        return functional.avg_pool2d(v, *ctx.geometry), None, None
 
 
 class _BatchNorm(Function):

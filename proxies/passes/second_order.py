@@ -16,7 +16,8 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from proxies.passes.calls import bound_avg_pool2d, bound_batch_norm, bound_conv2d
-from proxies.passes.derivatives import average_pool, batch_norm, convolution, rectified
+from proxies.passes.derivatives import batch_norm, convolution, rectified
+from proxies.passes.pooling import AveragePool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -97,7 +98,7 @@ class TwiceDifferentiable(TorchFunctionMode):
         elif getattr(func, "__name__", "") == "avg_pool2d":
             pool = bound_avg_pool2d(args, kwargs)
             if pool is not None and pool.input.requires_grad:
-                return average_pool(pool.input, pool.geometry)
+                return AveragePool.apply(pool.input, pool.geometry)  # type: ignore[no-untyped-call]
         elif (norm := bound_batch_norm(func, args, kwargs)) is not None:
             x = norm["input"]
             # One value a channel has no variance: the call itself says so.
