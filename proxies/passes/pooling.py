@@ -1,0 +1,155 @@
+"""Average pooling of images that lie in memory with channels last, on CPUs.
+
+PyTorch's own kernel adds up every window value by value. Where windows overlap, a convolution with
+one kernel a channel is four to seven times as fast there, and so is its derivative by the input.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from proxies.passes.calls import bound_avg_pool2d
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+__all__ = ["AveragePool", "FastPooling", "pooled", "spread"]
+
+# Of larger windows, convolutions take as long as the sums themselves.
+_LARGEST_WINDOW = 5
+
+
+class FastPooling(TorchFunctionMode):
+    """Inside, average pooling of images with channels last runs as a convolution."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Run the call, or the faster one if it is average pooling."""
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") == "avg_pool2d":
+            call = bound_avg_pool2d(args, kwargs)
+            if call is not None and _is_faster(call.input, call.geometry):
+                return AveragePool.apply(call.input, call.geometry)  # type: ignore[no-untyped-call]
+        return func(*args, **kwargs)
+
+
+class AveragePool(torch.autograd.Function):
+    """Mean over windows; PyTorch's own adds a second derivative of zeros, in another layout."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
+        """Return the means."""
+        ctx.save_for_backward(x)
+        ctx.geometry = geometry
+        return pooled(x, geometry)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        """Return the gradient by the images."""
+        (x,) = ctx.saved_tensors
+        return _Spread.apply(gradient, x, ctx.geometry), None  # type: ignore[no-untyped-call]
+
+
+class _Spread(torch.autograd.Function):
+    """δ, spread over the windows."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, gradient: torch.Tensor, x: torch.Tensor, geometry: tuple[Any, ...]
+    ) -> torch.Tensor:
+        ctx.geometry = geometry
+        return spread(gradient, x, geometry)
+
+    @staticmethod
+    def backward(ctx: Any, v: torch.Tensor) -> Any:
+        return AveragePool.apply(v, ctx.geometry), None, None  # type: ignore[no-untyped-call]
+
+
+def pooled(x: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
+    """Return the means over windows, without a gradient.
+
+    Parameters
+    ----------
+    x
+        Images, shape ``(B, C, H, W)``.
+    geometry
+        The arguments of ``avg_pool2d`` after the images.
+    """
+    if not _is_faster(x, geometry):
+        found: torch.Tensor = torch.ops.aten.avg_pool2d(x, *geometry)
+        return found
+    _, stride, padding, *_ = geometry
+    sums: torch.Tensor = torch.ops.aten.convolution(
+        *(x, _ones(x, geometry), None, stride, padding, (1, 1), False, (0, 0), x.shape[1])
+    )
+    return sums.div_(_divisor(sums, x, geometry))
+
+
+def spread(gradient: torch.Tensor, x: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
+    """Return the gradient by the images of the gradient by their means.
+
+    Parameters
+    ----------
+    gradient
+        By the means, shape ``(B, C, H', W')``.
+    x
+        Images, shape ``(B, C, H, W)``, of which only the shape matters.
+    geometry
+        The arguments of ``avg_pool2d`` after the images.
+    """
+    if not (_is_faster(x, geometry) and _lies_channels_last(gradient)):
+        found: torch.Tensor = torch.ops.aten.avg_pool2d_backward(gradient, x, *geometry)
+        return found
+    _, stride, padding, *_ = geometry
+    share = gradient / _divisor(gradient, x, geometry)
+    by_x: torch.Tensor = torch.ops.aten.convolution_backward(
+        *(share, x, _ones(x, geometry), None, stride, padding, (1, 1), False, (0, 0)),
+        *(x.shape[1], (True, False, False)),
+    )[0]
+    return by_x
+
+
+def _is_faster(x: torch.Tensor, geometry: tuple[Any, ...]) -> bool:
+    kernel, stride, _, ceil_mode, *_ = geometry
+    overlap = max(k - s for k, s in zip(kernel, stride, strict=True)) > 0
+    return (
+        overlap
+        and not ceil_mode
+        and max(kernel) <= _LARGEST_WINDOW
+        and x.dtype == torch.float32
+        and x.device.type == "cpu"
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+        and _lies_channels_last(x)
+    )
+
+
+def _lies_channels_last(x: torch.Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last)
+
+
+def _ones(x: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
+    return torch.ones((x.shape[1], 1, *geometry[0]), dtype=x.dtype, device=x.device)
+
+
+def _divisor(means: torch.Tensor, x: torch.Tensor, geometry: tuple[Any, ...]) -> Any:
+    """Return what sums over windows are divided by: one number, or one a position."""
+    kernel, stride, padding, _, count_include_pad, divisor = geometry
+    if divisor is not None:
+        return divisor
+    if count_include_pad or not any(padding):
+        return kernel[0] * kernel[1]
+    counts = []
+    for windows, extent, k, s, p in zip(
+        means.shape[2:], x.shape[2:], kernel, stride, padding, strict=True
+    ):
+        starts = torch.arange(windows, dtype=x.dtype, device=x.device) * s - p
+        counts.append((starts + k).clamp(max=extent) - starts.clamp(min=0))
+    return counts[0].unsqueeze(1) * counts[1]
