@@ -597,12 +597,14 @@ def main(arguments: list[str] | None = None) -> None:
     import encoders
     import proxies
     from predictnas.errors import PredictNASError
+    from predictnas.training.memory import keep_freed_memory
 
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # τ and ± on a terminal that lacks them
     # Optuna tells of every trial on its own; what the user should know stands in our lines.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    keep_freed_memory()
     try:
         code = app(arguments or sys.argv[1:] or ["--help"], standalone_mode=False)
     except (PredictNASError, encoders.EncodingError, proxies.ProxyError) as error:

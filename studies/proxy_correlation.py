@@ -16,7 +16,6 @@ the same command goes on. Writes ``results/proxy_correlation.json``, ``.md`` and
 
 import argparse
 import json
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from correlation.benchmarks import CHOSEN_ON, Benchmark, benchmark, drawn
 from correlation.figures import draw
 from correlation.measures import (
     NAMES,
@@ -43,13 +43,10 @@ import proxies
 from predictnas.evaluation import Resamples, spearman
 from predictnas.evaluation.json_values import json_value
 from predictnas.spaces import get_space
-from predictnas.tables import label_table, read_metadata, read_table, write_table
+from predictnas.tables import read_metadata, read_table, write_table
 from predictnas.training import load_task, seeded
 
 BATCH_SIZE, OTHER_BATCH_SIZES = 64, (32, 128)
-
-# The default ranking was chosen on so many of the first cells: it is measured on the others too.
-CHOSEN_ON = 200
 
 
 class Setting(NamedTuple):
@@ -58,15 +55,6 @@ class Setting(NamedTuple):
     space: str
     task: Path
     scale: str | None
-
-
-class Other(NamedTuple):
-    """Another benchmark: at most `limit` architectures of a table."""
-
-    space: str
-    table: Path
-    target: str
-    limit: int
 
 
 def score(
@@ -132,19 +120,17 @@ def measure_variants(
     return found
 
 
-def measure_other(other: Other, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure_other(other: Benchmark, arguments: argparse.Namespace) -> dict[str, Any]:
     """Score random architectures of another table from one seed and measure their order."""
-    space = get_space(other.space)
-    labels = label_table(read_table(other.table), space, other.target)
-    order = np.random.default_rng(0).permutation(len(labels))
-    _, first = np.unique(np.array(labels.keys)[order], return_index=True)
-    chosen = order[np.sort(first)][: other.limit]
+    archs, target = drawn(other)
     scale = arguments.other_scale.get(other.space)
     setting = Setting(other.space, arguments.other_task or arguments.task, scale)
-    out = arguments.work / f"{other.space}-{other.table.stem}-{other.target}.parquet"
-    archs = space.format_all(labels.archs[chosen])
+    out = arguments.work / other.file_name
     scores = by_proxy([score(NAMES, archs, setting, out, seed=0, as_scored=arguments.as_scored)])
-    target = labels.targets[chosen]
+    pools = {
+        "all": np.ones(len(archs), dtype=np.bool_),
+        "not chosen on": np.arange(len(archs)) >= CHOSEN_ON["others"],
+    }
     metadata = read_metadata(out)
     return {
         "table": other.table.name,
@@ -153,9 +139,11 @@ def measure_other(other: Other, arguments: argparse.Namespace) -> dict[str, Any]
         "task": setting.task.name,
         "scale": metadata.get("scale"),
         "proxies": measure_proxies(scores, target, arguments.resamples),
-        "aggregates": measure_aggregates(
-            scores, target, np.ones(len(chosen), dtype=np.bool_), arguments.resamples
-        )["rankings"],
+        "aggregates": {
+            title: measure_aggregates(scores, target, rows, arguments.resamples)["rankings"]
+            for title, rows in pools.items()
+            if rows.any()
+        },
     }
 
 
@@ -197,7 +185,8 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         "all cells": np.ones(len(archs), dtype=np.bool_),
         "cells with a path": np.array([bool(g.canonical().edges) for g in space.graphs(cells)]),
         "cells with published proxies": table[published].notna().all(axis=1).to_numpy(),
-        "cells that the default was not chosen on": np.arange(len(archs)) >= CHOSEN_ON,
+        "cells that the default was not chosen on": np.arange(len(archs))
+        >= CHOSEN_ON["nasbench201"],
     }
     metadata = read_metadata(arguments.work / "seed0.parquet")
     return {
@@ -239,15 +228,6 @@ def command_line(arguments: argparse.Namespace) -> str:
     return " ".join(words)
 
 
-def other_benchmark(given: str) -> Other:
-    """Read ``SPACE=TABLE:TARGET[:N]``."""
-    found = re.fullmatch(r"([^=]+)=(.+?):([^:/\\]+?)(?::(\d+))?", given)
-    if found is None:
-        raise argparse.ArgumentTypeError(f"expected SPACE=TABLE:TARGET[:N], found {given!r}")
-    space, table, target, count = found.groups()
-    return Other(space, Path(table), target, int(count or 500))
-
-
 def scale_of_space(given: str) -> tuple[str, str]:
     """Read ``SPACE=NAME=VALUE,...``."""
     space, separator, scale = given.partition("=")
@@ -274,7 +254,7 @@ def smoke_inputs(arguments: argparse.Namespace) -> None:
     arguments.scale = "channels=4,cells=1"
     arguments.sample, arguments.seeds, arguments.resamples = 8, 2, 20
     arguments.variation, arguments.further_seeds, arguments.variants = 3, 1, 3
-    arguments.other = [Other("nasbench201", arguments.table, "valid_accuracy", 4)]
+    arguments.other = [Benchmark("nasbench201", arguments.table, "valid_accuracy", 4)]
     arguments.other_scale = {"nasbench201": arguments.scale}
 
 
@@ -291,7 +271,7 @@ def main() -> None:
     parser.add_argument("--further-seeds", type=int, default=2)
     parser.add_argument("--variants", type=int, default=100, help="cells of published formulas")
     parser.add_argument("--resamples", type=int, default=1000)
-    parser.add_argument("--other", type=other_benchmark, action="append", default=[])
+    parser.add_argument("--other", type=benchmark, action="append", default=[])
     parser.add_argument("--other-task", type=Path, help="as --task if not given")
     parser.add_argument("--other-scale", type=scale_of_space, action="append", default=[])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")

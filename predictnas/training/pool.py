@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from predictnas.training.memory import keep_freed_memory
 from predictnas.training.processes import WorkerError, WorkerProcess
 
 __all__ = ["in_workers"]
@@ -107,6 +108,7 @@ def _work(connection: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         do, threads = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's
         torch.set_num_threads(threads)
+        keep_freed_memory()
         while True:
             job = connection.recv()
             try:

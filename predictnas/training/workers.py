@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import torch
 
 from predictnas.errors import CandidateError
+from predictnas.training.memory import keep_freed_memory
 from predictnas.spaces import Arch, Space
 from predictnas.training.objective import Scorer, score_architecture, train_architecture
 from predictnas.training.processes import WorkerError, WorkerProcess
@@ -199,6 +200,7 @@ def _work(connection: Connection) -> None:
     with contextlib.suppress(EOFError, OSError):
         options, scorer, threads = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's
         torch.set_num_threads(threads)
+        keep_freed_memory()
         connection.send(_Ready())
         while True:
             job = connection.recv()

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from correlation.benchmarks import CHOSEN_ON
+
 __all__ = ["markdown", "ordered", "with_direction"]
 
 
@@ -176,6 +178,14 @@ def markdown(result: Mapping[str, Any]) -> str:
             f"{other['n']} random architectures of {other['table']}, no two isomorphic; scored on "
             f"{other['task']} ({scale}), one seed.",
             "",
-            *quality_table(other["aggregates"] | other["proxies"]),
+            *quality_table(other["aggregates"]["all"] | other["proxies"]),
         ]
+        rest = other["aggregates"].get("not chosen on")
+        if rest:
+            lines += [
+                f"Those of them after the first {CHOSEN_ON['others']}, on which the default was "
+                "chosen:",
+                "",
+                *quality_table(rest),
+            ]
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
