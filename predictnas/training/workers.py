@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 import torch
 
 from predictnas.errors import CandidateError
-from predictnas.training.memory import keep_freed_memory
 from predictnas.spaces import Arch, Space
+from predictnas.training.memory import keep_freed_memory
 from predictnas.training.objective import Scorer, score_architecture, train_architecture
 from predictnas.training.processes import WorkerError, WorkerProcess
 from predictnas.training.recipe import Recipe
