@@ -171,15 +171,11 @@ def lent(
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         stack.enter_context(without_autocast(device))
-        if training:
-            stack.enter_context(_WithoutDropout())
         if any(map(_is_compiled, modules)):
             # Compiled code does not go through the modes by which passes see what is called.
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         leaves, stand_ins = _leaves(model, device, dtype, absolute, redraw)
         if channels_last:
-            if any(isinstance(module, nn.AvgPool2d) for module in modules):
-                stack.enter_context(FastPooling())
             for module in modules:
                 leaf = stand_ins.get(id(module._parameters.get("weight")))
                 if isinstance(module, nn.Conv2d) and leaf is not None:
@@ -196,6 +192,11 @@ def lent(
         try:
             for module in modules:
                 _replace(module, lend, training)
+            # Only now: copying makes thousands of calls that modes would look at.
+            if training:
+                stack.enter_context(_WithoutDropout())
+            if channels_last and any(isinstance(module, nn.AvgPool2d) for module in modules):
+                stack.enter_context(FastPooling())
             yield leaves
         finally:
             for module, attributes in before:
