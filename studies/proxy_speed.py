@@ -220,8 +220,8 @@ def report(result: dict[str, Any]) -> str:
         f"The thirteen for {compared['networks']} networks, {compared['processes']} cores: "
         f"{compared['seconds_together']:.2f} s a network in {compared['processes']} processes, "
         f"{compared['seconds_separate']:.2f} s with each proxy in passes of its own and "
-        f"{compared['processes']} threads: {compared['times_faster']:.1f} times faster. Where those "
-        f"passes keep freed memory too, as worker processes do, they take "
+        f"{compared['processes']} threads: {compared['times_faster']:.1f} times faster. "
+        "Where those passes keep freed memory too, as worker processes do, they take "
         f"{compared['seconds_separate_kept']:.2f} s.",
         "",
     ]
