@@ -13,6 +13,7 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from predictnas.errors import PredictNASError
+from predictnas.training.memory import large_pages
 
 __all__ = ["WorkerError", "WorkerProcess", "usable_cores"]
 
@@ -43,7 +44,7 @@ class WorkerProcess:
         context = torch.multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=work, args=(theirs,), daemon=True)
-        with _interrupts_ignored():
+        with _interrupts_ignored(), large_pages():
             process.start()
         theirs.close()  # so that the pipe ends when the worker does
         return cls(process, ours)

@@ -1,7 +1,10 @@
+import os
 import subprocess
 import sys
 
 import pytest
+
+from predictnas.training.memory import large_pages
 
 CODE = """
 import resource, sys
@@ -29,3 +32,15 @@ def test_large_tensors_do_not_come_page_by_page_again():
 
     # 64 MiB are 16,384 pages of 4 KiB, or 32 of 2 MiB.
     assert faults("kept") < 0.9 * faults("as before")
+
+
+@pytest.mark.parametrize("before", [None, "glibc.malloc.check=0"])
+def test_processes_that_start_inside_are_told_of_large_pages(monkeypatch, before):
+    if before is None:
+        monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    else:
+        monkeypatch.setenv("GLIBC_TUNABLES", before)
+    with large_pages():
+        inside = os.environ["GLIBC_TUNABLES"].split(":")
+    assert inside == [*([before] if before else []), "glibc.malloc.hugetlb=1"]
+    assert os.environ.get("GLIBC_TUNABLES") == before
