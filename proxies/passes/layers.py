@@ -137,10 +137,13 @@ def layer_weights(model: nn.Module) -> list[str]:
     """
     wanted: set[int] = set()
     for module in model.modules():
+        own = [p for p in module._parameters.values() if p is not None]
         if isinstance(module, _ConvNd | nn.Linear):
-            wanted.update(id(p) for p in module.parameters() if p.ndim > 1)
+            # The children of a layer hold what its parametrised weights are computed from.
+            found = module.parameters() if module._modules else own
+            wanted.update(id(p) for p in found if p.ndim > 1)
         elif isinstance(module, nn.MultiheadAttention):
-            wanted.update(id(p) for p in module.parameters(recurse=False) if p.ndim == 2)
+            wanted.update(id(p) for p in own if p.ndim == 2)
     matrices = [(name, p) for name, p in model.named_parameters() if p.ndim > 1]
     named = [name for name, p in matrices if id(p) in wanted]
     return named or [name for name, _ in matrices]

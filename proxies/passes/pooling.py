@@ -6,6 +6,7 @@ one kernel a channel is four to seven times as fast there, and so is its derivat
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -86,11 +87,12 @@ def pooled(x: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
     if not _is_faster(x, geometry):
         found: torch.Tensor = torch.ops.aten.avg_pool2d(x, *geometry)
         return found
-    _, stride, padding, *_ = geometry
+    kernel, stride, padding, *_ = geometry
+    ones, channels = _ones(x.shape[1], kernel), x.shape[1]
     sums: torch.Tensor = torch.ops.aten.convolution(
-        *(x, _ones(x, geometry), None, stride, padding, (1, 1), False, (0, 0), x.shape[1])
+        x, ones, None, stride, padding, (1, 1), False, (0, 0), channels
     )
-    return sums.div_(_divisor(sums, x, geometry))
+    return sums.div_(_divisor(tuple(sums.shape[2:]), tuple(x.shape[2:]), geometry))
 
 
 def spread(gradient: torch.Tensor, x: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
@@ -108,11 +110,12 @@ def spread(gradient: torch.Tensor, x: torch.Tensor, geometry: tuple[Any, ...]) -
     if not (_is_faster(x, geometry) and _lies_channels_last(gradient)):
         found: torch.Tensor = torch.ops.aten.avg_pool2d_backward(gradient, x, *geometry)
         return found
-    _, stride, padding, *_ = geometry
-    share = gradient / _divisor(gradient, x, geometry)
+    kernel, stride, padding, *_ = geometry
+    ones, channels = _ones(x.shape[1], kernel), x.shape[1]
+    share = gradient / _divisor(tuple(gradient.shape[2:]), tuple(x.shape[2:]), geometry)
     by_x: torch.Tensor = torch.ops.aten.convolution_backward(
-        *(share, x, _ones(x, geometry), None, stride, padding, (1, 1), False, (0, 0)),
-        *(x.shape[1], (True, False, False)),
+        *(share, x, ones, None, stride, padding, (1, 1), False, (0, 0), channels),
+        (True, False, False),
     )[0]
     return by_x
 
@@ -135,21 +138,32 @@ def _lies_channels_last(x: torch.Tensor) -> bool:
     return x.is_contiguous(memory_format=torch.channels_last)
 
 
-def _ones(x: torch.Tensor, geometry: tuple[Any, ...]) -> torch.Tensor:
-    return torch.ones((x.shape[1], 1, *geometry[0]), dtype=x.dtype, device=x.device)
+@lru_cache(maxsize=64)
+def _ones(channels: int, kernel: tuple[int, int]) -> torch.Tensor:
+    return torch.ones((channels, 1, *kernel), device="cpu")
 
 
-def _divisor(means: torch.Tensor, x: torch.Tensor, geometry: tuple[Any, ...]) -> Any:
-    """Return what sums over windows are divided by: one number, or one a position."""
+@lru_cache(maxsize=64)
+def _divisor(
+    windows: tuple[int, int], extents: tuple[int, int], geometry: tuple[Any, ...]
+) -> torch.Tensor | int:
+    """Return what sums over windows are divided by: one number, or one a position.
+
+    Parameters
+    ----------
+    windows, extents
+        How many windows there are, and how many values, in each direction.
+    geometry
+        The arguments of ``avg_pool2d`` after the images.
+    """
     kernel, stride, padding, _, count_include_pad, divisor = geometry
     if divisor is not None:
-        return divisor
+        return int(divisor)
     if count_include_pad or not any(padding):
-        return kernel[0] * kernel[1]
-    counts = []
-    for windows, extent, k, s, p in zip(
-        means.shape[2:], x.shape[2:], kernel, stride, padding, strict=True
-    ):
-        starts = torch.arange(windows, dtype=x.dtype, device=x.device) * s - p
+        return int(kernel[0] * kernel[1])
+    counts: list[torch.Tensor] = []
+    for count, extent, k, s, p in zip(windows, extents, kernel, stride, padding, strict=True):
+        starts = torch.arange(count, dtype=torch.float32, device="cpu") * s - p
         counts.append((starts + k).clamp(max=extent) - starts.clamp(min=0))
-    return counts[0].unsqueeze(1) * counts[1]
+    rows, columns = counts
+    return rows.unsqueeze(1) * columns
