@@ -33,13 +33,12 @@ from predictnas.tables import read_table, write_table
 
 TARGET, SHOWN, LARGEST = "valid_accuracy", 10, 8
 SIZES = ("params", "flops")
-# Twice the same number, and what costs as much as all others together.
-LEFT_OUT = {"macs", "gradsign", "vkdnw", "te_nas_condition", "grasp"}
-DIRECTIONS = {
-    name: proxy.direction
-    for name, proxy in proxies.PROXIES.items()
-    if not proxy.measured and name not in LEFT_OUT
-}
+# Those that all benchmarks were scored by: sizes, and what costs at most a few forward passes.
+CANDIDATES = (
+    *("params", "flops", "depth", "synflow", "jacob_cov", "naswot", "meco"),
+    *("az_expressivity", "az_progressivity", "az_trainability"),
+)
+DIRECTIONS = {name: proxies.PROXIES[name].direction for name in CANDIDATES}
 DEFAULT = frozenset(proxies.DEFAULT_RANKING)
 
 
@@ -73,11 +72,11 @@ def pool_of(
 ) -> Pool:
     """Read the scores of architectures; those that were not scored are left out."""
     table = read_table(file).set_index("arch").reindex(archs)
-    names = [name for name in DIRECTIONS if f"status_{name}" in table]
     # A score may be undefined, but then there is a status that says so.
-    names = [name for name in names if (table[f"status_{name}"].fillna("") != "").any()]
-    known = (table[[f"status_{name}" for name in names]].fillna("") != "").all(axis=1).to_numpy()
-    scores = table[known].rename(columns={f"proxy_{name}": name for name in names})[names]
+    statuses = table[[f"status_{candidate}" for candidate in CANDIDATES]].fillna("")
+    known = (statuses != "").all(axis=1).to_numpy()
+    columns = {f"proxy_{candidate}": candidate for candidate in CANDIDATES}
+    scores = table[known].rename(columns=columns)[list(CANDIDATES)]
     return Pool(space, name, scores, target[known], int(known[:first].sum()))
 
 
@@ -114,11 +113,10 @@ def mean_without(values: Mapping[str, float], left_out: str | None) -> float:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Try every combination and measure the default."""
     pools = read_pools(arguments)
-    names = [name for name in DIRECTIONS if all(name in pool.scores for pool in pools)]
     tried = [
         (combination, by_space(pools, combination))
-        for count in range(1, min(len(names), LARGEST) + 1)
-        for combination in combinations(names, count)
+        for count in range(1, LARGEST + 1)
+        for combination in combinations(CANDIDATES, count)
     ]
     tried.sort(key=lambda entry: -mean_without(entry[1], None))
     rankings = {"default": proxies.DEFAULT_RANKING, **{name: (name,) for name in SIZES}}
@@ -143,7 +141,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         ],
         "interval": f"95 %, percentiles of {arguments.resamples} bootstrap resamples of the "
         "architectures; scores from one seed",
-        "candidates": names,
+        "candidates": CANDIDATES,
         "combinations": len(tried),
         "best": [
             {"members": members, "mean": mean_without(values, None), "by_space": values}
@@ -236,7 +234,7 @@ def smoke_inputs(arguments: argparse.Namespace) -> None:
         table = pd.DataFrame({"arch": space.format_all(cells)})
         table[TARGET] = (cells == 3).sum(axis=1) + rng.normal(size=len(cells))
         write_table(table, path, metadata={})
-        for proxy in sorted(DEFAULT.union(SIZES)):
+        for proxy in CANDIDATES:
             table[f"proxy_{proxy}"] = table[TARGET] + rng.normal(size=len(cells))
             table[f"status_{proxy}"] = "ok"
         write_table(table, arguments.work / scored, metadata={})
