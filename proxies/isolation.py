@@ -25,7 +25,7 @@ from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from proxies.errors import UndefinedProxyError
-from proxies.passes.pooling import FastPooling
+from proxies.passes.pooling import average_pool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -192,11 +192,12 @@ def lent(
         try:
             for module in modules:
                 _replace(module, lend, training)
-            # Only now: copying makes thousands of calls that modes would look at.
-            if training:
-                stack.enter_context(_WithoutDropout())
-            if channels_last and any(isinstance(module, nn.AvgPool2d) for module in modules):
-                stack.enter_context(FastPooling())
+            replaced = _WITHOUT_DROPOUT if training else {}
+            if channels_last:
+                replaced = {**replaced, "avg_pool2d": average_pool}
+            # Only now: copying makes thousands of calls that a mode would look at.
+            if replaced:
+                stack.enter_context(_Replacing(replaced))
             yield leaves
         finally:
             for module, attributes in before:
@@ -204,8 +205,12 @@ def lent(
                 module.__dict__.update(attributes)
 
 
-class _WithoutDropout(TorchFunctionMode):
-    """Leaves out dropout that a model calls as a function."""
+class _Replacing(TorchFunctionMode):
+    """Hands calls of some functions, known by name, to what stands in for them."""
+
+    def __init__(self, stand_ins: Mapping[str, Callable[..., Any]]) -> None:
+        super().__init__()
+        self._stand_ins = stand_ins
 
     def __torch_function__(
         self,
@@ -214,16 +219,32 @@ class _WithoutDropout(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Run the call, or return what dropout was given."""
-        kwargs = dict(kwargs or {})
-        name = getattr(func, "__name__", "")
-        if name in _DROPOUTS:
-            return args[0] if args else kwargs["input"]
-        if name == "scaled_dot_product_attention":
-            # The fifth argument.
-            args = (*args[:4], *((0.0,) if len(args) > 4 else ()), *args[5:])
-            kwargs |= {"dropout_p": 0.0} if "dropout_p" in kwargs else {}
-        return func(*args, **kwargs)
+        """Run the call, or its stand-in."""
+        stand_in = self._stand_ins.get(getattr(func, "__name__", ""))
+        if stand_in is None:
+            return func(*args, **(kwargs or {}))
+        return stand_in(func, args, kwargs or {})
+
+
+def _undropped(_: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Return what dropout was given."""
+    return args[0] if args else kwargs["input"]
+
+
+def _attention(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> torch.Tensor:
+    """Run ``scaled_dot_product_attention`` without dropout, its fifth argument."""
+    args = (*args[:4], *((0.0,) if len(args) > 4 else ()), *args[5:])
+    given = {**kwargs, "dropout_p": 0.0} if "dropout_p" in kwargs else kwargs
+    found: torch.Tensor = func(*args, **given)
+    return found
+
+
+_WITHOUT_DROPOUT: dict[str, Callable[..., Any]] = {
+    **dict.fromkeys(_DROPOUTS, _undropped),
+    "scaled_dot_product_attention": _attention,
+}
 
 
 def _is_scripted(module: nn.Module) -> bool:

@@ -8,10 +8,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.reduction import ForkingPickler
 from typing import Any, TypeVar
 
-import torch
-
-from predictnas.training.memory import keep_freed_memory
-from predictnas.training.processes import WorkerError, WorkerProcess
+from predictnas.training.processes import WorkerError, WorkerProcess, prepare_worker
 
 __all__ = ["in_workers"]
 
@@ -107,8 +104,7 @@ def _work(connection: Connection) -> None:
     """Do what comes in until the other end is closed, be it that its process was killed."""
     with contextlib.suppress(EOFError, OSError):
         do, threads = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's
-        torch.set_num_threads(threads)
-        keep_freed_memory()
+        prepare_worker(threads)
         while True:
             job = connection.recv()
             try:

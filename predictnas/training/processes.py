@@ -1,6 +1,7 @@
 """Worker processes: starting them, talking to them, telling how they ended."""
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -13,9 +14,9 @@ from multiprocessing.process import BaseProcess
 import torch
 
 from predictnas.errors import PredictNASError
-from predictnas.training.memory import large_pages
+from predictnas.training.memory import keep_freed_memory, large_pages
 
-__all__ = ["WorkerError", "WorkerProcess", "usable_cores"]
+__all__ = ["WorkerError", "WorkerProcess", "prepare_worker", "usable_cores"]
 
 
 class WorkerError(PredictNASError, RuntimeError):
@@ -25,6 +26,21 @@ class WorkerError(PredictNASError, RuntimeError):
 def usable_cores() -> int:
     """Return how many CPU cores this process may use, where the system says it."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def prepare_worker(threads: int) -> None:
+    """Prepare the process that this is called in for jobs that use much memory.
+
+    Parameters
+    ----------
+    threads
+        CPU threads that torch is to use.
+    """
+    torch.set_num_threads(threads)
+    keep_freed_memory()
+    # What the imports have made stays: looking through it for garbage again and again takes a
+    # tenth of a second each time.
+    gc.freeze()
 
 
 @dataclass(eq=False)

@@ -12,9 +12,8 @@ import torch
 
 from predictnas.errors import CandidateError
 from predictnas.spaces import Arch, Space
-from predictnas.training.memory import keep_freed_memory
 from predictnas.training.objective import Scorer, score_architecture, train_architecture
-from predictnas.training.processes import WorkerError, WorkerProcess
+from predictnas.training.processes import WorkerError, WorkerProcess, prepare_worker
 from predictnas.training.recipe import Recipe
 from predictnas.training.tasks import Task
 from predictnas.training.trainer import Epoch, Training
@@ -199,8 +198,7 @@ def _work(connection: Connection) -> None:
     """Train what comes in until the other end is closed, be it that its process was killed."""
     with contextlib.suppress(EOFError, OSError):
         options, scorer, threads = pickle.loads(connection.recv_bytes())  # noqa: S301 - our parent's
-        torch.set_num_threads(threads)
-        keep_freed_memory()
+        prepare_worker(threads)
         connection.send(_Ready())
         while True:
             job = connection.recv()

@@ -83,8 +83,11 @@ class FeatureWatcher(TorchFunctionMode):
             if getattr(func, "__name__", "") in LAYERS:
                 self._layers += 1
                 self._last_input = first
-            elif self._layers and _is_map(first) and _is_vector(value, first.shape[0]):
-                self._pooled = first
+            elif self._layers:
+                # Other modes need not see that shapes are looked at.
+                with torch._C.DisableTorchFunction():
+                    if _is_map(first) and _is_vector(value, first.shape[0]):
+                        self._pooled = first
         return result
 
     def feature_map(self, output: torch.Tensor) -> torch.Tensor:

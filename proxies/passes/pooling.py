@@ -10,36 +10,35 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.overrides import TorchFunctionMode
 
 from proxies.passes.calls import bound_avg_pool2d
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
-__all__ = ["AveragePool", "FastPooling", "pooled", "spread"]
+__all__ = ["AveragePool", "average_pool", "pooled", "spread"]
 
 # Of larger windows, convolutions take as long as the sums themselves.
 _LARGEST_WINDOW = 5
 
 
-class FastPooling(TorchFunctionMode):
-    """Inside, average pooling of images with channels last runs as a convolution."""
+def average_pool(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> torch.Tensor:
+    """Run a call of ``avg_pool2d``, as a convolution where that is faster.
 
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Iterable[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Run the call, or the faster one if it is average pooling."""
-        kwargs = kwargs or {}
-        if getattr(func, "__name__", "") == "avg_pool2d":
-            call = bound_avg_pool2d(args, kwargs)
-            if call is not None and _is_faster(call.input, call.geometry):
-                return AveragePool.apply(call.input, call.geometry)  # type: ignore[no-untyped-call]
-        return func(*args, **kwargs)
+    Parameters
+    ----------
+    func, args, kwargs
+        The function and how it was called.
+    """
+    call = bound_avg_pool2d(args, kwargs)
+    found: torch.Tensor = (
+        func(*args, **kwargs)
+        if call is None or not _is_faster(call.input, call.geometry)
+        else AveragePool.apply(call.input, call.geometry)  # type: ignore[no-untyped-call]
+    )
+    return found
 
 
 class AveragePool(torch.autograd.Function):
