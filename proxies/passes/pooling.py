@@ -1,7 +1,7 @@
 """Average pooling of images that lie in memory with channels last, on CPUs.
 
 PyTorch's own kernel adds up every window value by value. Where windows overlap, a convolution with
-one kernel a channel is four to seven times as fast there, and so is its derivative by the input.
+one kernel a channel is about four times as fast there, and so is its derivative by the input.
 """
 
 from __future__ import annotations
