@@ -22,7 +22,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from correlation.benchmarks import CHOSEN_ON, Benchmark, benchmark, drawn
+from correlation.benchmarks import CHOSEN_ON, Benchmark, benchmark, drawn, drawn_cells
+from correlation.measures import SIZES
+from correlation.tables import text
 from numpy.typing import NDArray
 
 import proxies
@@ -32,7 +34,6 @@ from predictnas.spaces import get_space
 from predictnas.tables import read_table, write_table
 
 TARGET, SHOWN, LARGEST = "valid_accuracy", 10, 8
-SIZES = ("params", "flops")
 # Those that all benchmarks were scored by: sizes, and what costs at most a few forward passes.
 CANDIDATES = (
     *("params", "flops", "depth", "synflow", "jacob_cov", "naswot", "meco"),
@@ -82,11 +83,8 @@ def pool_of(
 
 def read_pools(arguments: argparse.Namespace) -> list[Pool]:
     """Read every benchmark."""
-    space = get_space("nasbench201")
-    cells = space.sample(arguments.sample, np.random.default_rng(0), distinct=True)
-    archs = space.format_all(cells)
-    table = read_table(arguments.nasbench201).set_index("arch").reindex(archs)
-    target = table[TARGET].to_numpy(dtype=np.float64)
+    _, table = drawn_cells(arguments.nasbench201, TARGET, arguments.sample)
+    archs, target = list(table.index), table[TARGET].to_numpy(dtype=np.float64)
     file, first = arguments.work / "seed0.parquet", CHOSEN_ON["nasbench201"]
     pools = [pool_of("nasbench201", TARGET, archs, target, file, min(first, len(archs) // 2))]
     for other in arguments.other:
@@ -160,7 +158,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 def command_line(arguments: argparse.Namespace) -> str:
     """Return the command that made the result, with tables by file name."""
     words = ["python studies/default_aggregate.py --nasbench201 TABLE"]
-    words += [f"--other {o.space}={o.table.name}:{o.target}:{o.limit}" for o in arguments.other]
+    words += [other.option for other in arguments.other]
     return " ".join([*words, "--work studies/results/proxy_scores"])
 
 
@@ -209,13 +207,6 @@ def report(result: Mapping[str, Any]) -> str:
         cells += [text(entry[name]) for name in ("chosen", "default", *SIZES)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def text(measured: Mapping[str, float | None]) -> str:
-    """Return a value and its interval."""
-    if measured["value"] is None:
-        return "undefined"
-    return "{value:.3f} [{low:.3f}, {high:.3f}]".format(**measured)
 
 
 def smoke_inputs(arguments: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from correlation.benchmarks import CHOSEN_ON, Benchmark, benchmark, drawn
+from correlation.benchmarks import CHOSEN_ON, Benchmark, benchmark, drawn, drawn_cells
 from correlation.figures import draw
 from correlation.measures import (
     NAMES,
@@ -155,15 +155,9 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         for other in arguments.other
     }
     space = get_space("nasbench201")
-    cells = space.sample(arguments.sample, np.random.default_rng(0), distinct=True)
-    archs = space.format_all(cells)
-    table = read_table(arguments.table).set_index("arch").reindex(archs)
+    cells, table = drawn_cells(arguments.table, arguments.target, arguments.sample)
+    archs = list(table.index)
     target = table[arguments.target].to_numpy(dtype=np.float64)
-    if np.isnan(target).any():
-        raise SystemExit(
-            f"{arguments.table}: {np.isnan(target).sum()} of {len(archs)} sampled cells have no "
-            f"{arguments.target}; give a table of all of NAS-Bench-201"
-        )
     setting = Setting("nasbench201", arguments.task, arguments.scale)
     part = archs[: arguments.variation]
 
@@ -218,7 +212,7 @@ def command_line(arguments: argparse.Namespace) -> str:
         "python studies/proxy_correlation.py --table TABLE --task TASK",
         f"--sample {arguments.sample} --seeds {arguments.seeds} --variation {arguments.variation}",
         f"--further-seeds {arguments.further_seeds} --variants {arguments.variants}",
-        *(f"--other {o.space}={o.table.name}:{o.target}:{o.limit}" for o in arguments.other),
+        *(other.option for other in arguments.other),
         *(f"--other-scale {space}={scale}" for space, scale in arguments.other_scale.items()),
     ]
     if arguments.as_scored:

@@ -20,6 +20,7 @@ from predictnas.evaluation import (
 __all__ = [
     "NAMES",
     "PUBLISHED",
+    "SIZES",
     "Scores",
     "ScoresByProxy",
     "by_proxy",
